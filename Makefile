@@ -1,0 +1,74 @@
+# `make` prints what there is to do. Every target that needs the environment builds it first.
+
+PYTHON ?= python3
+LOCK := deploy/requirements.lock
+STAMP := .venv/.stamp
+BIN := .venv/bin
+PIP_TOOLS := pip-tools==7.6.2
+
+# Import time is latency: each Dagster run is a process of its own. Never run without compiled bytecode.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help env demo test test-real check bench ui screenshot lock clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(STAMP) ## build the environment under .venv (every target does so by itself)
+
+$(STAMP): $(LOCK) pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python is missing: no '$(PYTHON)' on the PATH. Install Python 3.11 or newer (Debian: apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python3." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python is too old: '$(PYTHON)' is $$($(PYTHON) -V 2>&1), and this needs 3.11 or newer. Install one, or name one: make PYTHON=/path/to/python3.11." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing: '$(PYTHON)' cannot make a virtual environment. Install it (Debian: apt-get install python3-venv)." >&2; exit 1; }
+	@echo "Building .venv from $(LOCK) (once; about a minute) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --compile --require-hashes -r $(LOCK)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q activation_dagster
+	@touch $@
+
+demo: $(STAMP) ## the main job, end to end [DATA=folder [ALL=1]] [STATE=postgres] [SHORT=1]
+	@$(BIN)/activation demo $(if $(DATA),--data "$(DATA)") $(if $(ALL),--all) $(if $(STATE),--state "$(STATE)") $(if $(SHORT),--short)
+
+test: $(STAMP) ## all tests but those on real data
+	@$(BIN)/pytest -m "not real_data"
+
+# The folder is looked at before anything is built, and a folder without tests that read it fails (pytest's exit code 5).
+test-real: ## the tests on real data, DATA=folder
+	@test -n "$(DATA)" || { echo "No data is named: 'make test-real' reads a folder of real events. Say which: make test-real DATA=../shared/data." >&2; exit 2; }
+	@test -d "$(DATA)" || { echo "The data is missing: DATA names '$(DATA)', which is no folder. Name one that exists: make test-real DATA=../shared/data." >&2; exit 2; }
+	@$(MAKE) --no-print-directory env
+	@ACTIVATION_TEST_DATA="$$(cd "$(DATA)" && pwd)" $(BIN)/pytest -m real_data
+
+check: $(STAMP) ## lint, format, types, imports, contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/activation contracts check
+
+bench: $(STAMP) ## bulk throughput as a ratio to the floor, with time by stage
+	@$(BIN)/python -m bench
+
+ui: $(STAMP) ## open Dagster's web interface on what the demo left
+	@$(BIN)/activation ui
+
+screenshot: ## a picture of the asset graph, made in a headless browser
+	@command -v chromium >/dev/null || { echo "Chromium is missing: no 'chromium' on the PATH, and the picture is made in it. Install it from Debian's packages: apt-get update && apt-get install -y chromium." >&2; exit 1; }
+	@$(MAKE) --no-print-directory env
+	@$(BIN)/python deploy/screenshot.py
+
+lock: ## re-make the lock from pyproject.toml; what it holds stays unless the ranges forbid it [UPGRADE=1]
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(PYTHON) -m venv "$$fresh" && \
+	"$$fresh/bin/pip" install --quiet --disable-pip-version-check "$(PIP_TOOLS)" && \
+	CUSTOM_COMPILE_COMMAND='make lock' "$$fresh/bin/pip-compile" --quiet --extra dev --generate-hashes --allow-unsafe \
+	  --no-strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	  $(if $(UPGRADE),--upgrade) --output-file $(LOCK) pyproject.toml
+
+# Only what the demo and the tools left: another environment under .activation may be somebody's data.
+clean: ## remove what the demo and the tools left; keeps .venv
+	rm -rf .activation/demo .activation/landing/demo .activation/lake/demo .activation/state/demo.db*
+	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
+	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

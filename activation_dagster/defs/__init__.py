@@ -1,0 +1,1 @@
+"""CLOCKWORK: the only folder that imports dagster."""

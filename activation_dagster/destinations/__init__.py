@@ -1,0 +1,1 @@
+"""PLACES messages go to: the protocol, and one module for each destination."""

@@ -1,0 +1,53 @@
+"""An event's envelope: what must hold for every event, whatever it says, and what its times mean.
+
+The plain reference; `sql/ingest/ingested_events.sql` and `sql/validate/event_verdicts.sql` must agree with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from activation_dagster.domain.contracts import Call
+from activation_dagster.domain.reasons import QuarantineReason
+from activation_dagster.domain.times import read_instant
+
+MAX_MESSAGE_ID = 100
+TIMES = ("timestamp", "originalTimestamp", "sentAt", "receivedAt")
+TEXTS = ("messageId", "userId", "anonymousId", "previousId", "groupId", "event")
+OBJECTS = ("properties", "traits", "context")
+
+
+def occurred_at(
+    *, timestamp: datetime | None, original: datetime | None, sent: datetime | None, received: datetime
+) -> datetime:
+    """When an event happened, corrected for a wrong device clock: received − (sent − original) where both are known.
+
+    Otherwise the time the event states, otherwise the time it was received.
+    """
+    if original is not None and sent is not None:
+        return received - (sent - original)
+    return timestamp or original or received
+
+
+def envelope_fault(event: Mapping[str, Any]) -> QuarantineReason | None:
+    """The first reason for which an event waits whatever its contract says, or None. Null counts as absent."""
+    call = event.get("type")
+    if not isinstance(call, str) or call not in {kind.value for kind in Call}:
+        return QuarantineReason.UNKNOWN_TYPE
+    if any(event.get(name) is not None and not isinstance(event[name], str) for name in TEXTS):
+        return QuarantineReason.INVALID_ENVELOPE
+    if any(event.get(name) is not None and not isinstance(event[name], dict) for name in OBJECTS):
+        return QuarantineReason.INVALID_ENVELOPE
+    if len(event.get("messageId") or "") > MAX_MESSAGE_ID:
+        return QuarantineReason.INVALID_ENVELOPE
+    if call == Call.TRACK and not event.get("event"):
+        return QuarantineReason.MISSING_EVENT_NAME
+    if not event.get("userId") and not event.get("anonymousId"):
+        return QuarantineReason.NO_IDENTIFIER
+    for name in TIMES:
+        value = event.get(name)
+        if value is not None and (not isinstance(value, str) or read_instant(value) is None):
+            return QuarantineReason.INVALID_TIME
+    return None

@@ -1,0 +1,59 @@
+"""A sealed landing segment: its name, the hour it arrived in, and the ids that follow from both."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+SEGMENT_ID = re.compile(r"^(?P<sealed_ms>\d{13})-[a-z0-9]{1,40}$")
+SEGMENT_PATH = re.compile(
+    r"^(?P<source>[a-z0-9_][a-z0-9_-]*)/(?P<year>\d{4})/(?P<month>\d{2})/(?P<day>\d{2})/(?P<hour>\d{2})/"
+    r"(?P<segment_id>\d{13}-[a-z0-9]{1,40})\.ndjson(?P<gz>\.gz)?$"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Segment:
+    """One sealed file of newline-delimited events.
+
+    `path` is relative to `landing/<environment>/`; `arrival_hour` (UTC) is the folder's; `size_bytes` is the file's
+    size as stored. Ordering is arrival order: hour first, then the time of sealing, then the name.
+    """
+
+    arrival_hour: datetime
+    segment_id: str
+    source: str
+    path: str
+    size_bytes: int
+
+    @property
+    def sealed_at(self) -> datetime:
+        """When the segment was sealed (UTC), read from its name, so that it is the same on every run."""
+        return datetime.fromtimestamp(int(self.segment_id[:13]) / 1000, UTC)
+
+
+def segment_from_path(path: str, size_bytes: int) -> Segment | None:
+    """The segment that a path relative to `landing/<environment>/` names, or None where it names none."""
+    found = SEGMENT_PATH.match(path)
+    if found is None:
+        return None
+    try:
+        hour = datetime(
+            int(found["year"]), int(found["month"]), int(found["day"]), int(found["hour"]), tzinfo=UTC
+        )
+    except ValueError:
+        return None
+    return Segment(
+        arrival_hour=hour, segment_id=found["segment_id"], source=found["source"], path=path, size_bytes=size_bytes
+    )
+
+
+def segment_path(*, source: str, sealed_at: datetime, segment_id: str, compressed: bool) -> str:
+    """The path, relative to `landing/<environment>/`, of a segment sealed at `sealed_at` (UTC)."""
+    return f"{source}/{sealed_at:%Y/%m/%d/%H}/{segment_id}.ndjson{'.gz' if compressed else ''}"
+
+
+def event_id(segment_id: str, line_no: int) -> str:
+    """The id of the event on line `line_no` (from 1) of a segment: where it stands in landing, and nothing else."""
+    return f"{segment_id}:{line_no:07d}"

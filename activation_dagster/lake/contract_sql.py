@@ -1,0 +1,112 @@
+"""Contracts compiled to SQL: one typed extraction an event, every rule judged on it, all violations at once.
+
+`domain/contracts.judge` is the readable meaning; a property-based test holds the two to the same violations.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from activation_dagster.domain.audiences import Measure
+from activation_dagster.domain.contracts import EventContract, EventVersion, PropertyRule, PropertyType
+from activation_dagster.domain.lexical import MAX_EXACT_INTEGER
+from activation_dagster.domain.times import DATE_PATTERN, INSTANT_PATTERN
+
+
+def literal(text: str) -> str:
+    """A SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _text(leaf: str) -> str:
+    return f"substr({leaf}, 2, length({leaf}) - 2)"
+
+
+def _has_type(leaf: str, wanted: PropertyType) -> str:
+    """SQL that is true where the JSON text `leaf` is of a promised type; never null for a leaf that is not null."""
+    number = f"regexp_matches({leaf}, '^-?[0-9]')"
+    match wanted:
+        case PropertyType.STRING:
+            return f"starts_with({leaf}, '\"')"
+        case PropertyType.BOOLEAN:
+            return f"{leaf} in ('true', 'false')"
+        case PropertyType.NUMBER:
+            return number
+        case PropertyType.INTEGER:
+            value = f"try_cast({leaf} as double)"
+            return f"({number} and {value} = trunc({value}) and abs({value}) <= {MAX_EXACT_INTEGER})"
+        case PropertyType.TIMESTAMP:
+            text = _text(leaf)
+            return (
+                f"(starts_with({leaf}, '\"') and regexp_full_match({text}, {literal(INSTANT_PATTERN)})"
+                f" and try_cast(substr({text}, 1, 10) as date) is not null)"
+            )
+        case PropertyType.DATE:
+            text = _text(leaf)
+            return (
+                f"(starts_with({leaf}, '\"') and regexp_full_match({text}, {literal(DATE_PATTERN)})"
+                f" and try_cast({text} as date) is not null)"
+            )
+        case PropertyType.OBJECT:
+            return f"starts_with({leaf}, '{{')"
+        case PropertyType.ARRAY:
+            return f"starts_with({leaf}, '[')"
+
+
+def _violations(rule: PropertyRule, section: str) -> list[str]:
+    """SQL expressions, each a violation's text or null."""
+    leaf = f"leaves.{_name(rule.name)}"
+    path = f"{section}.{rule.name}"
+    typed = _has_type(leaf, rule.type)
+    found: list[str] = []
+    if rule.is_required:
+        found.append(f"case when {leaf} is null then {literal(f'{path}: required')} end")
+    found.append(
+        f"case when {leaf} is not null and not ({typed}) then {literal(f'{path}: type {rule.type}')} end"
+    )
+    if rule.enum:
+        allowed = ", ".join(literal(json.dumps(value, ensure_ascii=False)) for value in rule.enum)
+        sentence = literal(f"{path}: enum {'|'.join(rule.enum)}")
+        found.append(f"case when {leaf} is not null and {typed} and {leaf} not in ({allowed}) then {sentence} end")
+    for bound, sign, word in ((rule.minimum, "<", "minimum"), (rule.maximum, ">", "maximum")):
+        if bound is not None:
+            sentence = literal(f"{path}: {word} {bound:g}")
+            broken = f"try_cast({leaf} as double) {sign} {bound!r}"
+            found.append(f"case when {leaf} is not null and {typed} and {broken} then {sentence} end")
+    return found
+
+
+def _amount(measure: Measure) -> str:
+    """What one event adds to a sum, in millionths; nothing where a property is absent or no number."""
+    factors = [f"try_cast(leaves.{_name(name)} as double)" for name in (measure.sum_of, measure.times) if name]
+    return f"coalesce(try_cast(round({' * '.join(factors)} * 1000000) as bigint), 0)"
+
+
+def _name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def judgement(
+    contract: EventContract, version: EventVersion, used: Sequence[str], sums: Sequence[Measure]
+) -> str:
+    """A SELECT over `routed_events` that judges the events of one version.
+
+    Gives `ordinal`, `violations` (one a line, sorted later; null when none), `used_properties` (JSON or null) and
+    `measured` (what the event adds to each of `sums`, in millionths, or null).
+    """
+    summed = {name for measure in sums for name in (measure.sum_of, measure.times) if name}
+    names = sorted({rule.name for rule in version.properties} | set(used) | summed)
+    structure = json.dumps({name: "JSON" for name in names}, ensure_ascii=False)
+    broken = [text for rule in version.properties for text in _violations(rule, contract.section)]
+    violations = f"nullif(concat_ws(chr(10), {', '.join(broken)}), '')" if broken else "null::varchar"
+    pack = ", ".join(f"{_name(name)} := leaves.{_name(name)}" for name in used)
+    packed = f"to_json(struct_pack({pack}))::varchar" if used else "null::varchar"
+    amounts = ", ".join(_amount(measure) for measure in sums)
+    measured = f"[{amounts}]" if sums else "null::bigint[]"
+    leaves = f"json_transform({contract.section}, {literal(structure)})" if names else "null"
+    return (
+        f"select ordinal, {violations} as violations, {packed} as used_properties, {measured} as measured\n"
+        f"from (select ordinal, {leaves} as leaves from routed_events\n"
+        f"      where contract = {literal(contract.slug)} and contract_version = {literal(version.version)})"
+    )

@@ -1,0 +1,95 @@
+"""The engine: one in-memory DuckDB connection on which the relations of one batch are computed from sql/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+class Engine:
+    """Computes named relations; each is a temporary table of the connection, and is gone with it.
+
+    `sql_root` is the folder sql/; the file `<folder>/<relation>.sql` holds one SELECT, which is the relation.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, sql_root: Path) -> None:
+        self.connection = connection
+        self.sql_root = sql_root
+        self._known: set[str] = set()
+        connection.execute("set timezone = 'UTC'; set preserve_insertion_order = false")
+
+    @classmethod
+    def in_memory(cls, sql_root: Path) -> Engine:
+        """An engine on a connection of its own."""
+        import duckdb
+
+        return cls(duckdb.connect(":memory:"), sql_root)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def has(self, relation: str) -> bool:
+        return relation in self._known
+
+    def compute(self, path: str, **parameters: object) -> None:
+        """Make the relation of `sql/<path>.sql` from the relations it reads."""
+        relation = path.rsplit("/", 1)[-1]
+        self.make(relation, (self.sql_root / f"{path}.sql").read_text(encoding="utf-8"), **parameters)
+
+    def make(self, relation: str, select: str, **parameters: object) -> None:
+        """Make a relation from one SELECT."""
+        text = select.strip().rstrip(";")
+        used = {name: value for name, value in parameters.items() if f"${name}" in text}
+        self.connection.execute(f"create or replace temp table {relation} as {text}", used or None)
+        self._known.add(relation)
+
+    def put(self, relation: str, columns: Mapping[str, str], rows: Iterable[Sequence[object]]) -> None:
+        """Make a relation from rows of plain values; `columns` maps names to DuckDB types."""
+        import pyarrow as pa
+
+        kept = list(rows)
+        names = list(columns)
+        arrays = [_array(pa, kind, [row[place] for row in kept]) for place, kind in enumerate(columns.values())]
+        self.put_arrow(relation, pa.table(dict(zip(names, arrays, strict=True))), columns)
+
+    def put_arrow(self, relation: str, table: Any, columns: Mapping[str, str]) -> None:
+        """Make a relation from an Arrow table, cast to the DuckDB types given."""
+        self.connection.register("arriving", table)
+        try:
+            casts = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in columns.items())
+            self.connection.execute(f"create or replace temp table {relation} as select {casts} from arriving")
+        finally:
+            self.connection.unregister("arriving")
+        self._known.add(relation)
+
+    def rows(self, query: str, **parameters: object) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        return self.connection.execute(query, parameters or None).fetchall()
+
+    def one(self, query: str, **parameters: object) -> tuple[Any, ...]:
+        """The only row of a query."""
+        found = self.rows(query, **parameters)
+        assert len(found) == 1
+        return found[0]
+
+    def forget(self, *relations: str) -> None:
+        """Drop relations to free their memory."""
+        for relation in relations:
+            self.connection.execute(f"drop table if exists {relation}")
+            self._known.discard(relation)
+
+
+def _array(pa: Any, kind: str, values: list[object]) -> Any:
+    types = {
+        "VARCHAR": pa.string(),
+        "BLOB": pa.binary(),
+        "BIGINT": pa.int64(),
+        "INTEGER": pa.int32(),
+        "DOUBLE": pa.float64(),
+        "BOOLEAN": pa.bool_(),
+    }
+    return pa.array(values, type=types[kind])

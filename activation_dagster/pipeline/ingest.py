@@ -1,0 +1,83 @@
+"""Ingest: landing lines become events with an envelope, and what is no sound JSON text is set aside with its bytes."""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any
+
+from activation_dagster.domain.batches import Phase, PhaseReport
+from activation_dagster.domain.lexical import MAX_LINE_BYTES, SUSPECT_PATTERN, read_event
+from activation_dagster.domain.reasons import QuarantineReason
+from activation_dagster.domain.times import INSTANT_PATTERN
+from activation_dagster.lake.lines import landed_lines
+from activation_dagster.lake.tables import INGESTED
+from activation_dagster.pipeline.batch_run import BatchRun
+
+
+def compute_ingested(run: BatchRun) -> None:
+    """Make `ingested_events` (one landing line a row) and `line_faults` from the batch's segments."""
+    if run.engine.has("ingested_events"):
+        return
+    engine = run.engine
+    segments = run.batch.segments
+    engine.put(
+        "segments",
+        {"segment_no": "INTEGER", "segment_id": "VARCHAR", "source": "VARCHAR", "landed_at": "VARCHAR"},
+        [
+            (number, segment.segment_id, segment.source, segment.sealed_at.strftime("%Y-%m-%d %H:%M:%S.%f"))
+            for number, segment in enumerate(segments)
+        ],
+    )
+    engine.make(
+        "segments", "select segment_no, segment_id, source, landed_at::timestamp as landed_at from segments"
+    )
+    lines, unreadable = landed_lines([(number, _content(run, number)) for number in range(len(segments))])
+    engine.connection.register("landed_lines", lines)
+    try:
+        engine.compute("ingest/suspect_lines", suspect_pattern=SUSPECT_PATTERN, max_line_bytes=MAX_LINE_BYTES)
+        faults: list[tuple[int, int, str | None, bytes]] = [
+            (found.segment_no, found.line_no, QuarantineReason.NOT_UTF8.value, found.line) for found in unreadable
+        ]
+        for segment_no, line_no, line in engine.rows("select segment_no, line_no, line from suspect_lines"):
+            bare = line.encode().rstrip(b"\r\n")
+            if not bare.strip():
+                faults.append((segment_no, line_no, None, b""))  # a blank line is no event
+                continue
+            verdict = read_event(bare)
+            if isinstance(verdict, QuarantineReason):
+                faults.append((segment_no, line_no, verdict.value, bare))
+        engine.put(
+            "line_faults",
+            {"segment_no": "INTEGER", "line_no": "BIGINT", "reason": "VARCHAR", "line": "BLOB"},
+            faults,
+        )
+        engine.compute("ingest/ingested_events", instant_pattern=INSTANT_PATTERN)
+    finally:
+        engine.connection.unregister("landed_lines")
+
+
+def _content(run: BatchRun, number: int) -> Any:
+    """The bytes of a segment; a plain file is mapped, not read."""
+    segment = run.batch.segments[number]
+    path = run.places.landing.path_of(segment)
+    if path.suffix == ".gz" or segment.size_bytes == 0 or not path.exists():
+        return run.places.landing.read(segment)
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def ingest(run: BatchRun) -> PhaseReport:
+    """Carry out the phase `ingested`: counts `received`."""
+    compute_ingested(run)
+    hour, batch = run.hour, run.batch.batch_id
+    return run.carry_out(
+        Phase.INGESTED,
+        copies={
+            INGESTED: (
+                f"select '{hour}' as arrival_hour, '{batch}' as batch_id, event_id, source, "
+                f"'{run.batch.environment}' as environment, event_type, event_name, message_id, user_id, anonymous_id, "
+                "occurred_at, received_at, fault, payload from ingested_events"
+            )
+        },
+        counts=lambda: {"received": run.engine.one("select count(*) from ingested_events")[0]},
+    )

@@ -1,0 +1,64 @@
+"""Planning: what has landed and belongs to no batch becomes a batch, whose row fixes all it will ever be run with."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from activation_dagster.domain.batches import Batch, Provenance, batch_id, coalesce
+from activation_dagster.domain.landing import Segment
+from activation_dagster.pipeline.contracts_in_force import contract_files, contracts_today
+from activation_dagster.pipeline.places import Places
+from activation_dagster.state.batches import (
+    insert_batch,
+    keep_contract_set,
+    load_batches,
+    unclaimed,
+    unfinished,
+)
+
+
+def waiting_segments(places: Places, *, since: datetime | None) -> list[Segment]:
+    """Sealed segments that no batch has taken, in arrival order; only hour folders at or after `since` are opened."""
+    landed = places.landing.segments(since=since)
+    with places.state.read() as connection:
+        return unclaimed(connection, landed)
+
+
+def plan_batch(
+    places: Places, *, provenance: Provenance, now: datetime, since: datetime | None = None
+) -> Batch | None:
+    """The next batch of waiting segments, written to state; None where nothing waits or another planner was first.
+
+    `now` becomes the instant all its rules use.
+    """
+    segments = coalesce(waiting_segments(places, since=since), places.batch_max_bytes)
+    if not segments:
+        return None
+    contracts = contracts_today(places)
+    files = contract_files(places)
+    batch = Batch(
+        batch_id=batch_id(places.environment, segments),
+        batch_no=0,
+        environment=places.environment,
+        arrival_hour=segments[0].arrival_hour,
+        provenance=provenance,
+        as_of=now,
+        contract_set=contracts.fingerprint,
+        segments=segments,
+    )
+    with places.state.write() as connection:
+        keep_contract_set(connection, contracts.fingerprint, files, now=now)
+        return insert_batch(connection, batch, planned_at=now)
+
+
+def unfinished_batches(places: Places) -> list[Batch]:
+    """Planned batches that are not finished, those that others wait for first."""
+    with places.state.read() as connection:
+        waiting = unfinished(connection)
+        found = {batch.batch_id: batch for batch in load_batches(connection, waiting)}
+    return [found[batch_id] for batch_id in waiting]
+
+
+def recent(now: datetime) -> datetime:
+    """From which hour on a tick looks for segments: sealing puts them into the running hour, so two are enough."""
+    return now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)

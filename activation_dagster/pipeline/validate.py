@@ -1,0 +1,147 @@
+"""Validate: every event is judged by its contract, repeats are taken out, and what breaks its promise waits with a reason."""
+
+from __future__ import annotations
+
+from activation_dagster.domain.batches import Phase, PhaseReport
+from activation_dagster.lake.contract_sql import judgement
+from activation_dagster.lake.tables import DUPLICATES, QUARANTINED, VALIDATED
+from activation_dagster.pipeline.batch_run import BatchRun
+from activation_dagster.pipeline.ingest import compute_ingested
+from activation_dagster.state.message_ids import MessageIds, record_duplicates, recorded_duplicates
+
+
+def _judge(run: BatchRun) -> None:
+    """Make `event_verdicts`: every event with its contract, version, reason and violations."""
+    engine = run.engine
+    engine.put(
+        "contracts",
+        {
+            "contract": "VARCHAR",
+            "call": "VARCHAR",
+            "name": "VARCHAR",
+            "owner": "VARCHAR",
+            "newest_version": "VARCHAR",
+        },
+        [
+            (contract.slug, contract.call.value, contract.name, contract.owner, contract.newest.version)
+            for contract in run.contracts.events.values()
+        ],
+    )
+    engine.put(
+        "contract_versions",
+        {"contract": "VARCHAR", "version": "VARCHAR"},
+        [
+            (contract.slug, version.version)
+            for contract in run.contracts.events.values()
+            for version in contract.versions
+        ],
+    )
+    engine.put("failure_owners", {"reason": "VARCHAR", "owner": "VARCHAR"}, [
+        (mode.code, mode.owner) for mode in run.contracts.failure_modes.values() if mode.group == "quarantine"
+    ])
+    engine.compute("validate/routed_events")
+    present = engine.rows(
+        "select distinct contract, contract_version from routed_events where contract_version is not null"
+    )
+    judgements: list[str] = []
+    for slug, name in sorted(present):
+        contract = run.contracts.events[slug]
+        version = contract.version(name)
+        assert version is not None
+        judgements.append(
+            judgement(contract, version, run.contracts.used_properties(contract), run.contracts.sums(contract))
+        )
+    engine.make(
+        "judged_events",
+        "\nunion all\n".join(judgements)
+        or "select 0::bigint as ordinal, null::varchar as violations, null::varchar as used_properties, "
+        "null::bigint[] as measured where false",
+    )
+    engine.compute("validate/event_verdicts")
+    engine.forget("judged_events", "routed_events")
+
+
+def _take_message_ids(run: BatchRun) -> None:
+    """Take the sound events' message ids in state, and make `found_duplicates` of those that were taken before."""
+    engine = run.engine
+    index = MessageIds(run.state, window=run.places.dedupe_window)
+    batch_no, hour = run.batch.batch_no, run.batch.arrival_hour
+    engine.compute("validate/claimed_keys")
+    keys = [row[0] for row in engine.rows("select key from claimed_keys order by key")]
+    taken = index.take(keys, batch_no=batch_no, arrival_hour=hour)
+    others = [
+        row[0]
+        for row in engine.rows(
+            "select distinct unhex(md5(message_id)) as key from event_verdicts where reason is not null order by key"
+        )
+    ]
+    taken += index.taken(others, batch_no=batch_no, arrival_hour=hour)
+    engine.put("taken_keys", {"key": "BLOB"}, [(key,) for key in sorted(set(taken))])
+    engine.compute("validate/repeated_ids")
+    engine.compute("validate/found_duplicates")
+    rows = engine.rows(
+        "select e.event_id, d.cause from found_duplicates as d join ingested_events as e on e.ordinal = d.ordinal"
+        " order by d.ordinal"
+    )
+    record_duplicates(run.state, run.batch.batch_id, [(row[0], row[1]) for row in rows])
+    engine.forget("claimed_keys", "taken_keys", "repeated_ids")
+
+
+def _recall_duplicates(run: BatchRun) -> None:
+    """Make `found_duplicates` as they were recorded when the batch was first validated."""
+    with run.places.state.read() as connection:
+        rows = recorded_duplicates(connection, run.batch.batch_id)
+    run.engine.put("recorded_duplicates", {"event_id": "VARCHAR", "cause": "VARCHAR"}, rows)
+    run.engine.make(
+        "found_duplicates",
+        "select e.ordinal, r.cause from recorded_duplicates as r join ingested_events as e on e.event_id = r.event_id",
+    )
+
+
+def compute_validated(run: BatchRun) -> None:
+    """Make `validated_events`, `quarantined_events` and `duplicate_events`: each event is in exactly one of them."""
+    if run.engine.has("validated_events"):
+        return
+    compute_ingested(run)
+    _judge(run)
+    if run.was_closed(Phase.VALIDATED):
+        _recall_duplicates(run)
+    else:
+        _take_message_ids(run)
+    for relation in ("validated_events", "quarantined_events", "duplicate_events"):
+        run.engine.compute(f"validate/{relation}")
+
+
+def validate(run: BatchRun) -> PhaseReport:
+    """Carry out the phase `validated`: counts accepted, duplicate, quarantined, shed and each quarantine reason."""
+    compute_validated(run)
+    place = f"select '{run.hour}' as arrival_hour, '{run.batch.batch_id}' as batch_id"
+    return run.carry_out(
+        Phase.VALIDATED,
+        copies={
+            VALIDATED: (
+                f"{place}, event_id, source, contract, contract_version, event_type, event_name, message_id, "
+                "occurred_at, used_properties from validated_events"
+            ),
+            QUARANTINED: (
+                f"{place}, event_id, source, reason, violations, contract, contract_version, owner, event_type, "
+                "event_name, message_id, received_at, payload from quarantined_events"
+            ),
+            DUPLICATES: f"{place}, event_id, source, message_id, cause from duplicate_events",
+        },
+        counts=lambda: _counts(run),
+    )
+
+
+def _counts(run: BatchRun) -> dict[str, int]:
+    engine = run.engine
+    counts = {
+        "received": engine.one("select count(*) from ingested_events")[0],
+        "accepted": engine.one("select count(*) from validated_events")[0],
+        "duplicate": engine.one("select count(*) from duplicate_events")[0],
+        "quarantined": engine.one("select count(*) from quarantined_events")[0],
+        "shed": 0,
+    }
+    for reason, count in engine.rows("select reason, count(*) from quarantined_events group by reason"):
+        counts[f"quarantined:{reason}"] = count
+    return counts

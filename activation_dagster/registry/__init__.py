@@ -1,0 +1,1 @@
+"""PLACE where promises are read: contracts/ becomes frozen, cross-checked domain objects."""

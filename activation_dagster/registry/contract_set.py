@@ -1,0 +1,104 @@
+"""All contracts of one environment as frozen, cross-checked domain objects, or all their faults at once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from activation_dagster.domain.audiences import Audience, Measure, MeasureCondition
+from activation_dagster.domain.consent import ConsentRules
+from activation_dagster.domain.contracts import Call, EventContract
+from activation_dagster.domain.destinations import DestinationContract
+from activation_dagster.domain.identity import IdentityRules
+from activation_dagster.domain.workflows import Workflow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureMode:
+    """Who answers for a reason code, and what they do."""
+
+    code: str
+    group: str
+    owner: str
+    response: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """A team that owners in the contracts name; `contact` is `team:<name>` or an address."""
+
+    slug: str
+    name: str
+    contact: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractSet:
+    """Everything promised in one environment. `fingerprint` changes when any file does."""
+
+    fingerprint: str
+    environment: str
+    owners: Mapping[str, Owner]
+    events: Mapping[str, EventContract]
+    identity: IdentityRules
+    consent: ConsentRules
+    country_from: tuple[str, ...]
+    audiences: Mapping[str, Audience]
+    workflows: Mapping[str, Workflow]
+    destinations: Mapping[str, DestinationContract]
+    failure_modes: Mapping[str, FailureMode]
+
+    def contract_for(self, call: str, name: str | None) -> EventContract | None:
+        """The contract that judges an event of this call and (for track) name."""
+        wanted = name if call == Call.TRACK else call
+        return next((found for found in self.events.values() if found.call == call and found.name == wanted), None)
+
+    def measures(self) -> tuple[Measure, ...]:
+        """Every measure that some audience counts, once, sorted."""
+        return tuple(
+            sorted(
+                {
+                    condition.measure
+                    for audience in self.audiences.values()
+                    for condition in audience.conditions
+                    if isinstance(condition, MeasureCondition)
+                }
+            )
+        )
+
+    def sums(self, contract: EventContract) -> tuple[Measure, ...]:
+        """The measures that sum properties of one event, in the order their amounts are kept."""
+        return tuple(
+            measure for measure in self.measures() if measure.sum_of and measure.event_name == contract.name
+        )
+
+    def used_properties(self, contract: EventContract) -> tuple[str, ...]:
+        """The properties of one event that anything downstream reads, sorted."""
+        used: set[str] = set()
+        for measure in self.measures():
+            if measure.event_name == contract.name:
+                used |= {measure.sum_of, measure.times} - {""}
+        for workflow in self.workflows.values():
+            if getattr(workflow.trigger, "event", None) == contract.slug:
+                used |= set(getattr(workflow.trigger, "where", {}))
+                used |= {
+                    path.removeprefix("properties.")
+                    for path in workflow.data_fields.values()
+                    if path.startswith("properties.")
+                }
+        for mapping in self.consent.mappings:
+            if mapping.event_name == contract.name and mapping.path.startswith(f"{contract.section}."):
+                used.add(mapping.path.split(".", 1)[1])
+        return tuple(sorted(used))
+
+
+def fingerprint(root: Path, environment: str) -> str:
+    """32 hex digits over the bytes of every contract file and the environment's name."""
+    digest = hashlib.sha256(environment.encode())
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and path.suffix in (".yaml", ".json"):
+            digest.update(f"\x1f{path.relative_to(root).as_posix()}\x1f".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]

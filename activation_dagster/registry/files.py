@@ -1,0 +1,95 @@
+"""Reading one contract file into its shape, or into the list of all its faults."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from activation_dagster.errors import Fault
+
+S = TypeVar("S", bound=BaseModel)
+
+SENTENCES = {
+    "missing": "is missing; add it",
+    "extra_forbidden": "is not a key of this file; remove it",
+}
+
+
+class _OneKeyOnce(yaml.SafeLoader):
+    """YAML that refuses a key written twice instead of taking the last."""
+
+
+def _mapping(loader: _OneKeyOnce, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key) for key, _ in node.value]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
+    return loader.construct_mapping(node, deep=True)
+
+
+_OneKeyOnce.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = next(key for index, (key, _) in enumerate(pairs) if key in [before for before, _ in pairs[:index]])
+        raise ValueError(f"the key {twice!r} stands twice")
+    return found
+
+
+def suggestion(wrong: str, known: list[str]) -> str:
+    """` Did you mean …?` where something close is known, else nothing."""
+    close = difflib.get_close_matches(wrong, known, n=1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def _known_keys(shape: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """The keys that would have been right at the place where an unknown one was found."""
+    found: type[BaseModel] = shape
+    for step in path:
+        field = found.model_fields.get(str(step))
+        annotation = field.annotation if field is not None else None
+        for inner in [annotation, *getattr(annotation, "__args__", ())]:
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                found = inner
+    return list(found.model_fields)
+
+
+def read_shape(path: Path, root: Path, shape: type[S], faults: list[Fault]) -> S | None:
+    """The file at `path` (JSON or YAML) in its shape; None after adding every fault found to `faults`."""
+    name = path.relative_to(root).as_posix()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        faults.append(Fault(file=name, path="", sentence="cannot be read as UTF-8 text; write it again."))
+        return None
+    try:
+        if path.suffix == ".json":
+            content = json.loads(text, object_pairs_hook=_pairs)
+        else:
+            content = yaml.load(text, Loader=_OneKeyOnce)  # noqa: S506 - a SafeLoader of ours
+    except (ValueError, yaml.YAMLError) as error:
+        kind = "JSON" if path.suffix == ".json" else "YAML"
+        why = " ".join(str(error).split())
+        faults.append(Fault(file=name, path="", sentence=f"is no sound {kind} ({why}); mend it there."))
+        return None
+    try:
+        return shape.model_validate(content)
+    except ValidationError as error:
+        for mistake in error.errors(include_url=False, include_input=False):
+            where = mistake["loc"]
+            sentence = SENTENCES.get(mistake["type"], mistake["msg"])
+            if mistake["type"] == "extra_forbidden":
+                sentence += "." + suggestion(str(where[-1]), _known_keys(shape, where[:-1]))
+            faults.append(
+                Fault(file=name, path=".".join(str(step) for step in where), sentence=sentence.rstrip(".") + ".")
+                if not sentence.endswith("?")
+                else Fault(file=name, path=".".join(str(step) for step in where), sentence=sentence)
+            )
+        return None

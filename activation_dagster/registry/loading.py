@@ -1,0 +1,437 @@
+"""Loading contracts/: every file is read, every reference followed, and every mistake in every file reported at once."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+from activation_dagster.domain.audiences import (
+    Audience,
+    Comparison,
+    Measure,
+    MeasureCondition,
+    TraitCondition,
+)
+from activation_dagster.domain.consent import ConsentMapping, ConsentRules, Purpose, Region
+from activation_dagster.domain.contracts import Call, EventContract, EventVersion, PropertyRule
+from activation_dagster.domain.destinations import DestinationContract, Endpoint
+from activation_dagster.domain.identity import IdentifierKind, IdentityRules
+from activation_dagster.domain.workflows import EntryTrigger, EventTrigger, Workflow
+from activation_dagster.errors import ContractsInvalid, Fault
+from activation_dagster.registry import shapes
+from activation_dagster.registry.contract_set import ContractSet, FailureMode, Owner, fingerprint
+from activation_dagster.registry.files import read_shape, suggestion
+
+NAME = re.compile(shapes.NAME)
+
+
+class _Loading:
+    """One reading of the folder: what was understood so far, and the faults."""
+
+    def __init__(self, root: Path, environment: str) -> None:
+        self.root = root
+        self.environment = environment
+        self.faults: list[Fault] = []
+        self.owners: dict[str, Owner] = {}
+        self.events: dict[str, EventContract] = {}
+        self.audiences: dict[str, Audience] = {}
+        self.destinations: dict[str, DestinationContract] = {}
+        self.workflows: dict[str, Workflow] = {}
+        self.purposes: dict[str, Purpose] = {}
+        self.kinds: set[str] = set()
+
+    def fault(self, file: str, path: str, sentence: str) -> None:
+        self.faults.append(Fault(file=file, path=path, sentence=sentence))
+
+    def known(self, file: str, path: str, what: str, name: str, among: dict[str, object] | list[str], where: str) -> bool:
+        """Whether a reference leads somewhere; a fault with a suggestion when it does not."""
+        if name in among:
+            return True
+        self.fault(file, path, f"names {what} '{name}', which is not {where}.{suggestion(name, list(among))}")
+        return False
+
+    def owner(self, file: str, name: str) -> None:
+        self.known(file, "owner", "owner", name, dict(self.owners), "in owners.yaml")
+
+    def files(self, folder: str) -> list[Path]:
+        found = sorted(path for path in (self.root / folder).glob("*") if path.suffix in (".yaml", ".json"))
+        for path in found:
+            if not NAME.match(path.stem):
+                self.fault(
+                    path.relative_to(self.root).as_posix(), "", "is not named in lower case with underscores; rename it."
+                )
+        return found
+
+    # -- one kind of file each ------------------------------------------------------------------------------------
+
+    def read_owners(self) -> None:
+        shape = read_shape(self.root / "owners.yaml", self.root, shapes.OwnerFile, self.faults)
+        for slug, owner in shape.owners.items() if shape else ():
+            self.owners[slug] = Owner(slug=slug, name=owner.name, contact=owner.contact)
+
+    def read_events(self) -> None:
+        for folder in sorted(path for path in (self.root / "events").glob("*") if path.is_dir()):
+            name = folder.relative_to(self.root).as_posix()
+            if not NAME.match(folder.name):
+                self.fault(name, "", "is not named in lower case with underscores; rename it.")
+            about_path = folder / "contract.yaml"
+            if not about_path.exists():
+                self.fault(name, "", "has no contract.yaml that names its owner; add one.")
+                continue
+            about = read_shape(about_path, self.root, shapes.EventFile, self.faults)
+            versions = [
+                (path, shape)
+                for path in sorted(folder.glob("*"))
+                if path.suffix in (".yaml", ".json") and path.name != "contract.yaml"
+                if (shape := read_shape(path, self.root, shapes.VersionFile, self.faults)) is not None
+            ]
+            if about is None:
+                continue
+            self.owner(f"{name}/contract.yaml", about.owner)
+            self.event(folder.name, about, versions)
+
+    def event(self, slug: str, about: shapes.EventFile, versions: list[tuple[Path, shapes.VersionFile]]) -> None:
+        built: list[EventVersion] = []
+        names: set[str] = set()
+        for path, shape in versions:
+            name = path.relative_to(self.root).as_posix()
+            if path.stem != shape.version:
+                self.fault(name, "version", f"says '{shape.version}', but the file is {path.name}; make them equal.")
+            for required in shape.required:
+                self.known(name, "required", "property", required, list(shape.properties), "among its properties")
+            if about.call is not Call.TRACK and shape.event_name != about.call:
+                self.fault(name, "event_name", f"must be '{about.call}' for an {about.call} contract.")
+            for bad in [prop for prop in shape.properties if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_ -]*", prop)]:
+                self.fault(name, f"properties.{bad}", "has a name with characters other than letters, digits, _ and -.")
+            names.add(shape.event_name)
+            built.append(
+                EventVersion(
+                    version=shape.version,
+                    properties=tuple(
+                        PropertyRule(
+                            name=prop,
+                            type=rule.type,
+                            is_required=prop in shape.required,
+                            enum=tuple(rule.enum),
+                            minimum=rule.minimum,
+                            maximum=rule.maximum,
+                            is_pii=rule.pii,
+                            description=rule.description,
+                        )
+                        for prop, rule in shape.properties.items()
+                    ),
+                )
+            )
+        if not built:
+            self.fault(f"events/{slug}", "", "has no version file that could be read; add v1.yaml.")
+            return
+        if len(names) > 1:
+            self.fault(f"events/{slug}", "event_name", f"differs between its versions ({', '.join(sorted(names))}).")
+        event_name = sorted(names)[0]
+        for other in self.events.values():
+            if other.call == about.call and other.name == event_name:
+                self.fault(f"events/{slug}", "event_name", f"is '{event_name}', as in events/{other.slug}; keep one.")
+        self.events[slug] = EventContract(
+            slug=slug,
+            call=about.call,
+            name=event_name,
+            owner=about.owner,
+            criticality=about.criticality,
+            description=about.description,
+            versions=tuple(sorted(built, key=lambda version: int(version.version[1:]))),
+        )
+
+    def read_identity(self) -> IdentityRules | None:
+        shape = read_shape(self.root / "identity.yaml", self.root, shapes.IdentityFile, self.faults)
+        if shape is None:
+            return None
+        self.owner("identity.yaml", shape.owner)
+        self.kinds = set(shape.kinds)
+        for kind, rule in shape.kinds.items():
+            for pattern in rule.blocked_patterns:
+                try:
+                    re.compile(pattern)
+                except re.error as error:
+                    self.fault("identity.yaml", f"kinds.{kind}.blocked_patterns", f"'{pattern}' is no pattern ({error}).")
+        return IdentityRules(
+            version=shape.version,
+            owner=shape.owner,
+            kinds=tuple(
+                IdentifierKind(
+                    name=kind,
+                    paths=tuple(rule.paths),
+                    normalise=tuple(rule.normalise),
+                    blocked_values=frozenset(rule.blocked_values),
+                    blocked_patterns=tuple(rule.blocked_patterns),
+                    limit=rule.limit,
+                    priority=rank,
+                )
+                for rank, (kind, rule) in enumerate(shape.kinds.items(), start=1)
+            ),
+        )
+
+    def read_consent(self) -> tuple[ConsentRules, tuple[str, ...]] | None:
+        shape = read_shape(self.root / "consent.yaml", self.root, shapes.ConsentFile, self.faults)
+        if shape is None:
+            return None
+        self.owner("consent.yaml", shape.owner)
+        self.purposes = {
+            name: Purpose(name=name, description=purpose.description, channels=tuple(purpose.channels))
+            for name, purpose in shape.purposes.items()
+        }
+        for name, region in shape.regions.items():
+            for purpose in [*region.valid_for_days, *region.also_requires, *sum(region.also_requires.values(), [])]:
+                self.known("consent.yaml", f"regions.{name}", "purpose", purpose, list(self.purposes), "under purposes")
+        self.known("consent.yaml", "default_region", "region", shape.default_region, list(shape.regions), "under regions")
+        mappings = [
+            mapping
+            for path in self.files("consent_mappings")
+            if (mapping := self.consent_mapping(path)) is not None
+        ]
+        return ConsentRules(
+            version=shape.version,
+            purposes=self.purposes,
+            regions={
+                name: Region(
+                    name=name,
+                    countries=frozenset(region.countries),
+                    also_requires={key: tuple(value) for key, value in region.also_requires.items()},
+                    valid_for_days=region.valid_for_days,
+                )
+                for name, region in shape.regions.items()
+            },
+            default_region=shape.default_region,
+            mappings=tuple(mappings),
+        ), tuple(shape.country_from)
+
+    def consent_mapping(self, path: Path) -> ConsentMapping | None:
+        name = path.relative_to(self.root).as_posix()
+        shape = read_shape(path, self.root, shapes.ConsentMappingFile, self.faults)
+        if shape is None:
+            return None
+        self.owner(name, shape.owner)
+        names = {contract.name: contract for contract in self.events.values()}
+        self.known(name, "event", "event", shape.event, list(names), "promised under events/")
+        self.purpose_and_channels(name, shape.purpose, shape.channels)
+        if shape.environments and self.environment not in shape.environments:
+            return None
+        return ConsentMapping(
+            mapping_id=path.stem,
+            owner=shape.owner,
+            basis=shape.basis,
+            event_type=names[shape.event].call if shape.event in names else None,
+            event_name=shape.event,
+            path=shape.path,
+            purpose=shape.purpose,
+            channels=tuple(shape.channels),
+        )
+
+    def purpose_and_channels(self, file: str, purpose: str, channels: list[str]) -> None:
+        if self.known(file, "purpose", "purpose", purpose, list(self.purposes), "a purpose of consent.yaml"):
+            for channel in channels:
+                allowed = list(self.purposes[purpose].channels)
+                self.known(file, "channel", "channel", channel, allowed, f"a channel of the purpose '{purpose}'")
+
+    def read_audiences(self) -> None:
+        for path in self.files("audiences"):
+            name = path.relative_to(self.root).as_posix()
+            shape = read_shape(path, self.root, shapes.AudienceFile, self.faults)
+            if shape is None:
+                continue
+            self.owner(name, shape.owner)
+            self.purpose_and_channels(name, shape.purpose, [shape.channel])
+            conditions = [
+                self.condition(name, f"conditions.{number}", condition)
+                for number, condition in enumerate(shape.conditions)
+            ]
+            self.audiences[path.stem] = Audience(
+                audience_id=path.stem,
+                owner=shape.owner,
+                description=shape.description,
+                purpose=shape.purpose,
+                channel=shape.channel,
+                conditions=tuple(condition for condition in conditions if condition is not None),
+            )
+
+    def condition(
+        self, file: str, path: str, shape: shapes.ConditionShape
+    ) -> MeasureCondition | TraitCondition | None:
+        kinds = [kind for kind in ("count", "sum", "trait") if getattr(shape, kind) is not None]
+        if len(kinds) != 1:
+            self.fault(file, path, "must hold exactly one of count, sum, trait.")
+            return None
+        if kinds == ["trait"]:
+            return self.trait_condition(file, path, shape)
+        event = shape.count if kinds == ["count"] else shape.of
+        if kinds == ["sum"] and shape.of is None:
+            self.fault(file, path, "sums a property of no event; say which with `of`.")
+            return None
+        if shape.at_least is None or shape.at_most is not None or shape.is_in is not None:
+            self.fault(file, path, "compares a count or a sum, which is done with at_least alone.")
+            return None
+        if shape.at_least <= 0:
+            self.fault(file, path, "asks for at least nothing, which everybody has; ask for more than 0.")
+            return None
+        contracts = {contract.name: contract for contract in self.events.values()}
+        assert event is not None
+        if not self.known(file, path, "event", event, list(contracts), "promised under events/"):
+            return None
+        properties = [rule.name for rule in contracts[event].newest.properties]
+        for prop in [shape.sum, shape.times]:
+            if prop is not None:
+                self.known(file, path, "property", prop, properties, f"promised by '{event}'")
+        return MeasureCondition(
+            measure=Measure(event_name=event, sum_of=shape.sum or "", times=shape.times or ""),
+            at_least=shape.at_least,
+            within_days=shape.within_days,
+        )
+
+    def trait_condition(self, file: str, path: str, shape: shapes.ConditionShape) -> TraitCondition | None:
+        given = [name for name in ("is_in", "at_least", "at_most") if getattr(shape, name) is not None]
+        if len(given) != 1:
+            self.fault(file, path, "must compare its trait with exactly one of is_in, at_least, at_most.")
+            return None
+        values = shape.is_in if shape.is_in is not None else [getattr(shape, given[0])]
+        assert shape.trait is not None
+        return TraitCondition(trait=shape.trait, comparison=Comparison(given[0]), values=tuple(values))
+
+    def read_destinations(self) -> None:
+        for path in self.files("destinations"):
+            name = path.relative_to(self.root).as_posix()
+            shape = read_shape(path, self.root, shapes.DestinationFile, self.faults)
+            if shape is None:
+                continue
+            self.owner(name, shape.owner)
+            self.known(name, "profile_key", "identifier kind", shape.profile_key, list(self.kinds), "in identity.yaml")
+            self.destinations[path.stem] = DestinationContract(
+                name=path.stem,
+                owner=shape.owner,
+                kind=shape.kind,
+                profile_key=shape.profile_key,
+                endpoints={key: _endpoint(key, value) for key, value in shape.endpoints.items()},
+                profile_endpoint=_endpoint("profile", shape.profile_endpoint),
+            )
+
+    def read_workflows(self) -> None:
+        for path in self.files("workflows"):
+            name = path.relative_to(self.root).as_posix()
+            shape = read_shape(path, self.root, shapes.WorkflowFile, self.faults)
+            if shape is None:
+                continue
+            self.owner(name, shape.owner)
+            self.purpose_and_channels(name, shape.purpose, [shape.channel])
+            self.known(name, "audience", "audience", shape.audience, dict(self.audiences), "under audiences/")
+            if self.known(
+                name, "send.destination", "destination", shape.send.destination, dict(self.destinations), "under destinations/"
+            ):
+                endpoints = dict(self.destinations[shape.send.destination].endpoints)
+                self.known(
+                    name, "send.endpoint", "endpoint", shape.send.endpoint, dict(endpoints), "an endpoint of that destination"
+                )
+            trigger = self.trigger(name, shape)
+            if trigger is not None:
+                self.workflows[path.stem] = _workflow(path.stem, shape, trigger)
+
+    def trigger(self, file: str, shape: shapes.WorkflowFile) -> EventTrigger | EntryTrigger | None:
+        if (shape.trigger.event is not None) == shape.trigger.entered_audience:
+            self.fault(file, "trigger", "must be either `event: <event>` or `entered_audience: true`.")
+            return None
+        readable = {"traits"} if shape.trigger.event is None else {"traits", "properties"}
+        for field, place in {**shape.data_fields, **shape.profile_fields}.items():
+            part, _, rest = place.partition(".")
+            if part not in readable or not rest:
+                self.fault(
+                    file, f"data_fields.{field}", f"reads '{place}', but can read only {' and '.join(sorted(readable))}."
+                )
+        if {"audience_id", "validated_at", "consent_checked"} & set(shape.data_fields):
+            self.fault(file, "data_fields", "declares a field that every message carries anyway; remove it.")
+        if shape.trigger.event is None:
+            return EntryTrigger()
+        if not self.known(file, "trigger.event", "event", shape.trigger.event, dict(self.events), "under events/"):
+            return None
+        promised = {rule.name for version in self.events[shape.trigger.event].versions for rule in version.properties}
+        for place in [*shape.data_fields.values(), *(f"properties.{prop}" for prop in shape.trigger.where)]:
+            if place.startswith("properties."):
+                prop = place.removeprefix("properties.")
+                self.known(file, "data_fields", "property", prop, sorted(promised), "promised by the trigger's contract")
+        return EventTrigger(event=shape.trigger.event, where=shape.trigger.where)
+
+    def read_failure_modes(self) -> dict[str, FailureMode]:
+        shape = read_shape(self.root / "failure_modes.yaml", self.root, shapes.FailureModesFile, self.faults)
+        found: dict[str, FailureMode] = {}
+        for group in shapes.FailureModesFile.model_fields if shape else ():
+            for code, mode in getattr(shape, group).items():
+                if mode.owner not in self.owners:
+                    self.owner("failure_modes.yaml", mode.owner)
+                found[f"{group}.{code}"] = FailureMode(code=code, group=group, owner=mode.owner, response=mode.response)
+        return found
+
+
+def _endpoint(name: str, shape: shapes.EndpointShape) -> Endpoint:
+    return Endpoint(
+        name=name,
+        path=shape.path,
+        is_idempotent=shape.is_idempotent,
+        batch_size=shape.batch_size,
+        calls_per_second=shape.calls_per_second,
+    )
+
+
+def _workflow(workflow_id: str, shape: shapes.WorkflowFile, trigger: EventTrigger | EntryTrigger) -> Workflow:
+    reentry = (
+        None
+        if shape.reentry_days is None
+        else timedelta.max
+        if shape.reentry_days == "never_again"
+        else timedelta(days=shape.reentry_days)
+    )
+    return Workflow(
+        workflow_id=workflow_id,
+        version=shape.version,
+        owner=shape.owner,
+        description=shape.description,
+        trigger=trigger,
+        audience_id=shape.audience,
+        purpose=shape.purpose,
+        channel=shape.channel,
+        priority=shape.priority,
+        destination=shape.send.destination,
+        endpoint=shape.send.endpoint,
+        subject=shape.send.subject,
+        reentry=reentry,
+        expires_after=timedelta(hours=shape.expires_after_hours),
+        data_fields=shape.data_fields,
+        profile_fields=shape.profile_fields,
+    )
+
+
+def load_contracts(root: Path, *, environment: str) -> ContractSet:
+    """Read contracts/ for one environment.
+
+    Raises ContractsInvalid with every fault of every file, sorted.
+    """
+    loading = _Loading(root, environment)
+    loading.read_owners()
+    loading.read_events()
+    identity = loading.read_identity()
+    consent = loading.read_consent()
+    loading.read_audiences()
+    loading.read_destinations()
+    loading.read_workflows()
+    failure_modes = loading.read_failure_modes()
+    if loading.faults or identity is None or consent is None:
+        raise ContractsInvalid(loading.faults)
+    return ContractSet(
+        fingerprint=fingerprint(root, environment),
+        environment=environment,
+        owners=loading.owners,
+        events=loading.events,
+        identity=identity,
+        consent=consent[0],
+        country_from=consent[1],
+        audiences=loading.audiences,
+        workflows=loading.workflows,
+        destinations=loading.destinations,
+        failure_modes=failure_modes,
+    )

@@ -1,0 +1,175 @@
+"""The shape of each contract file, as written by people; anything not named here is a mistake."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from activation_dagster.domain.contracts import Call, Criticality, PropertyType
+
+NAME = r"^[a-z][a-z0-9_]{0,78}$"
+Scalar = str | bool | int | float
+
+
+class Shape(BaseModel):
+    """No key beyond those declared, no silent conversion of types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class OwnerFile(Shape):
+    class Owner(Shape):
+        name: str
+        contact: str
+
+    owners: dict[str, Owner]
+
+
+class EventFile(Shape):
+    """`events/<event>/contract.yaml`: what may change."""
+
+    owner: str
+    criticality: Criticality = Field(strict=False)
+    call: Call = Field(default=Call.TRACK, strict=False)
+    description: str
+
+
+class PropertyShape(Shape):
+    type: PropertyType = Field(strict=False)
+    description: str = ""
+    enum: list[str] = []
+    minimum: float | None = None
+    maximum: float | None = None
+    pii: bool = False
+
+
+class VersionFile(Shape):
+    """`events/<event>/<version>.json|yaml`: what may not change."""
+
+    event_name: str = Field(min_length=1)
+    version: str = Field(pattern=r"^v[1-9][0-9]*$")
+    properties: dict[str, PropertyShape]
+    required: list[str] = []
+
+
+class IdentityFile(Shape):
+    class Kind(Shape):
+        paths: list[str] = Field(min_length=1)
+        normalise: list[Literal["trim", "lower"]] = []
+        limit: int = Field(ge=1)
+        blocked_values: list[str] = []
+        blocked_patterns: list[str] = []
+
+    version: str
+    owner: str
+    kinds: dict[str, Kind]
+
+
+class ConsentFile(Shape):
+    class Purpose(Shape):
+        description: str
+        channels: list[str] = Field(min_length=1)
+
+    class Region(Shape):
+        countries: list[str]
+        also_requires: dict[str, list[str]] = {}
+        valid_for_days: dict[str, int] = {}
+
+    version: str
+    owner: str
+    purposes: dict[str, Purpose]
+    country_from: list[str]
+    regions: dict[str, Region]
+    default_region: str
+
+
+class ConsentMappingFile(Shape):
+    owner: str
+    basis: str
+    environments: list[str] = []
+    event: str
+    path: str
+    purpose: str
+    channels: list[str] = Field(min_length=1)
+
+
+class ConditionShape(Shape):
+    """One condition: `count` or `sum`/`of` of an event, or a `trait`."""
+
+    count: str | None = None
+    sum: str | None = None
+    times: str | None = None
+    of: str | None = None
+    within_days: int | None = Field(default=None, ge=1, le=3650)
+    trait: str | None = None
+    is_in: list[Scalar] | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+
+
+class AudienceFile(Shape):
+    owner: str
+    description: str
+    purpose: str
+    channel: str
+    conditions: list[ConditionShape] = Field(min_length=1)
+
+
+class TriggerShape(Shape):
+    event: str | None = None
+    where: dict[str, Scalar] = {}
+    entered_audience: bool = False
+
+
+class SendShape(Shape):
+    destination: str
+    endpoint: str
+    subject: str
+
+
+class WorkflowFile(Shape):
+    owner: str
+    version: str
+    description: str
+    trigger: TriggerShape
+    audience: str
+    purpose: str
+    channel: str
+    priority: int
+    send: SendShape
+    reentry_days: int | Literal["never_again"] | None = None
+    expires_after_hours: int = Field(ge=1)
+    data_fields: dict[str, str] = {}
+    profile_fields: dict[str, str] = {}
+
+
+class EndpointShape(Shape):
+    path: str
+    is_idempotent: bool
+    batch_size: int = Field(ge=1)
+    calls_per_second: float = Field(gt=0)
+
+
+class DestinationFile(Shape):
+    owner: str
+    kind: str
+    profile_key: str
+    profile_endpoint: EndpointShape
+    endpoints: dict[str, EndpointShape]
+
+
+class FailureModeShape(Shape):
+    owner: str
+    response: str = Field(min_length=1)
+
+
+class FailureModesFile(Shape):
+    quarantine: dict[str, FailureModeShape]
+    duplicate: dict[str, FailureModeShape]
+    link: dict[str, FailureModeShape]
+    decision: dict[str, FailureModeShape]
+    gate: dict[str, FailureModeShape]
+    send: dict[str, FailureModeShape]
+    hold: dict[str, FailureModeShape]
+    incident: dict[str, FailureModeShape]

@@ -1,0 +1,1 @@
+"""PLACES events come from: landing, the simulator, real data."""

@@ -1,0 +1,181 @@
+"""Many rows at once: loading them so that what stands wins, and probing them by key, at each database's own speed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import ARRAY, Column, Connection, Select, Table, any_, bindparam
+from sqlalchemy.exc import DBAPIError
+
+from activation_dagster.state.engine import State, without_values
+
+COPY_FROM_ROWS = 300
+"""From how many rows on a COPY into a temporary table is faster on PostgreSQL than single inserts in a pipeline."""
+
+AIM_SECONDS = 0.1
+"""What one chunk should take: SQLite's write lock is held that long, and a person's *no* waits that long."""
+
+FIRST_CHUNK_ROWS = 4_000
+
+PAUSE_SECONDS = 0.01
+"""Between chunks SQLite's write lock is free this long, over twice what a waiting writer naps between tries."""
+
+
+def insert_new(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> int:
+    """Insert `rows` (values in the order of `columns`); where a key stands already, what stands wins.
+
+    Of rows with the same key the first wins. Returns how many were inserted.
+    """
+    if not rows:
+        return 0
+    unknown = set(columns) - set(table.columns.keys())
+    if unknown:
+        raise ValueError(f"'{table.name}' has no column {sorted(unknown)}")
+    if connection.dialect.name == "sqlite":
+        return _insert_sqlite(connection, table, columns, rows)
+    return _insert_postgres(connection, table, columns, rows)
+
+
+def insert_in_chunks(
+    state: State, table: Table, columns: Sequence[str], rows: Iterable[tuple[Any, ...]], *, max_rows: int = 25_000
+) -> int:
+    """`insert_new` in as many transactions as it takes for none to hold SQLite's write lock much over 100 ms.
+
+    The size of a chunk follows the time that the last one took. Each chunk is all or nothing, and since what stands
+    wins, a load that was interrupted is simply made again. Returns how many rows were inserted.
+    """
+    waiting = iter(rows)
+    size = min(FIRST_CHUNK_ROWS, max_rows) if state.dialect == "sqlite" else max_rows
+    inserted = 0
+    chunk = list(islice(waiting, size))
+    while chunk:
+        with state.write() as connection:
+            began = time.perf_counter()  # measured inside: waiting for the lock is not holding it
+            inserted += insert_new(connection, table, columns, chunk)
+        took = time.perf_counter() - began
+        if state.dialect == "sqlite":
+            size = _next_size(len(chunk), took, max_rows)
+        chunk = list(islice(waiting, size))
+        if chunk and state.dialect == "sqlite":
+            time.sleep(PAUSE_SECONDS)
+    return inserted
+
+
+def _next_size(rows: int, took: float, max_rows: int) -> int:
+    """The size of the next chunk: towards the aim, at most doubled, because the first chunks run on a warm cache."""
+    fitting = int(rows * AIM_SECONDS / max(took, 0.001))
+    return max(100, min(fitting, 2 * rows, max_rows))
+
+
+def update_by_key(
+    connection: Connection, table: Table, key: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> int:
+    """Set `columns` of the rows of `table` that `key` names; each tuple is (key, one value a column).
+
+    Returns how many rows were changed. No row is locked in any particular order: lock them first where others may
+    hold some of them.
+    """
+    if not rows:
+        return 0
+    if connection.dialect.name == "sqlite":
+        settings = ", ".join(f'"{name}" = ?' for name in columns)
+        changed = connection.exec_driver_sql(
+            f'UPDATE "{table.name}" SET {settings} WHERE "{key}" = ?', [(*row[1:], row[0]) for row in rows]
+        )
+        return changed.rowcount
+    names = (key, *columns)
+    arrays = ", ".join(f"%s::{table.c[name].type.compile(connection.dialect)}[]" for name in names)
+    settings = ", ".join(f'"{name}" = new."{name}"' for name in columns)
+    changed = connection.exec_driver_sql(
+        f'UPDATE "{table.name}" SET {settings} FROM unnest({arrays}) AS new ({_names(names)}) '
+        f'WHERE "{table.name}"."{key}" = new."{key}"',
+        tuple(list(values) for values in zip(*rows, strict=True)),
+    )
+    return changed.rowcount
+
+
+def select_in(
+    connection: Connection,
+    select: Select[*tuple[Any, ...]],
+    column: Column[Any],
+    values: Iterable[Any],
+    *,
+    chunk: int = 5_000,
+) -> Generator[tuple[Any, ...]]:
+    """Rows of `select` whose `column` is one of `values`, as plain tuples in no particular order, probed by index.
+
+    `values` are probed `chunk` at a time (at most 10,000: SQLite limits the parameters of a statement); duplicates
+    among them are probed once.
+    """
+    if not 1 <= chunk <= 10_000:
+        raise ValueError("chunk must be from 1 to 10,000")
+    waiting = iter(dict.fromkeys(values))
+    if connection.dialect.name == "postgresql":
+        query = select.where(column == any_(bindparam("probe", type_=ARRAY(column.type))))
+    else:
+        query = select.where(column.in_(bindparam("probe", expanding=True)))
+    while probe := list(islice(waiting, chunk)):
+        for row in connection.execute(query, {"probe": probe}):
+            yield tuple(row)
+
+
+def _insert_sqlite(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> int:
+    marks = ", ".join("?" for _ in columns)
+    cursor = connection.exec_driver_sql(
+        # not OR IGNORE, which would also drop a row with a missing value without a word
+        f'INSERT INTO "{table.name}" ({_names(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING',
+        list(rows),
+    )
+    return cursor.rowcount
+
+
+def _insert_postgres(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> int:
+    names = _names(columns)
+    key = [column.name for column in table.primary_key.columns]
+    driver: Any = connection.connection.driver_connection
+    with _sqlalchemy_errors(), driver.cursor() as cursor:
+        if len(rows) < COPY_FROM_ROWS:
+            marks = ", ".join("%s" for _ in columns)
+            places = [columns.index(name) for name in key]
+            # in the order of the key: two loads that meet on the same keys wait for one another, never in a circle
+            in_order = sorted(rows, key=lambda row: tuple(row[place] for place in places))
+            cursor.executemany(
+                f'INSERT INTO "{table.name}" ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING', in_order
+            )
+            return int(cursor.rowcount)
+        load = f"load_{table.name}"
+        cursor.execute(f'CREATE TEMPORARY TABLE "{load}" AS SELECT {names} FROM "{table.name}" WITH NO DATA')
+        with cursor.copy(f'COPY "{load}" ({names}) FROM STDIN') as copy:
+            for row in rows:
+                copy.write_row(row)
+        cursor.execute(
+            f'INSERT INTO "{table.name}" ({names}) SELECT {names} FROM "{load}" '
+            f"ORDER BY {_names(key)}, ctid ON CONFLICT DO NOTHING"
+        )
+        inserted = int(cursor.rowcount)
+        cursor.execute(f'DROP TABLE "{load}"')
+        return inserted
+
+
+@contextmanager
+def _sqlalchemy_errors() -> Generator[None]:
+    """What the driver raises, as the one kind of error that callers know, and without the values of the row."""
+    import psycopg
+
+    try:
+        yield
+    except psycopg.Error as error:
+        without_values(error)
+        raise DBAPIError("a bulk load", None, error, hide_parameters=True) from error
+
+
+def _names(columns: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in columns)

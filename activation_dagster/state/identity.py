@@ -1,0 +1,147 @@
+"""Identifiers, links, profiles and redirects: the identity graph, probed by index and only ever added to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from activation_dagster.domain.identity import (
+    Identifier,
+    IdentityChanges,
+    KnownIdentifier,
+    KnownProfile,
+)
+from activation_dagster.state.bulk import insert_in_chunks, select_in
+from activation_dagster.state.engine import State
+from activation_dagster.state.subjects import cluster_of
+from activation_dagster.state.tables import identifiers, links, profile_redirects, profiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphPart:
+    """The part of the graph around some identifiers, as it stood at one state sequence."""
+
+    profiles: tuple[KnownProfile, ...]
+    identifiers: tuple[KnownIdentifier, ...]
+    redirects: Mapping[str, str]
+
+
+def load_part(connection: Connection, wanted: Iterable[Identifier], *, up_to_seq: int) -> GraphPart:
+    """Everything about the profiles that have any of the wanted identifiers: whole clusters, by index."""
+    owners = {
+        row[0]
+        for row in select_in(
+            connection,
+            select(identifiers.c.profile_id).where(identifiers.c.seq <= up_to_seq),
+            identifiers.c.key,
+            [identifier.key for identifier in wanted],
+        )
+    }
+    redirects, members = clusters(connection, owners, up_to_seq=up_to_seq)
+    known = tuple(
+        KnownIdentifier(identifier=Identifier(row[0], row[1]), profile_id=row[2])
+        for row in select_in(
+            connection,
+            select(identifiers.c.kind, identifiers.c.value, identifiers.c.profile_id).where(
+                identifiers.c.seq <= up_to_seq
+            ),
+            identifiers.c.profile_id,
+            members,
+        )
+    )
+    created = tuple(
+        KnownProfile(profile_id=row[0], created=(row[1], row[2]))
+        for row in select_in(
+            connection,
+            select(profiles.c.profile_id, profiles.c.created_seq, profiles.c.created_rank),
+            profiles.c.profile_id,
+            members,
+        )
+    )
+    return GraphPart(profiles=created, identifiers=known, redirects=redirects)
+
+
+def clusters(connection: Connection, found: Iterable[str], *, up_to_seq: int) -> tuple[dict[str, str], set[str]]:
+    """Of some profiles: which profile stands for each member of their clusters, and all those members."""
+    redirects: dict[str, str] = {}
+    members: set[str] = set()
+    for canonical, cluster in cluster_of(connection, found, up_to_seq).values():
+        members |= cluster
+        redirects |= {member: canonical for member in cluster if member != canonical}
+    return redirects, members
+
+
+def add_changes(state: State, changes: IdentityChanges, *, position: int, rules_version: str) -> None:
+    """Add what a batch resolved, keyed by its position: doing so again changes nothing.
+
+    Links come first and identifiers last: once an identifier stands, a run that is repeated takes it as known and
+    would not say again what it decided.
+    """
+    insert_in_chunks(
+        state,
+        links,
+        (
+            "event_id",
+            "key",
+            "kind",
+            "profile_id",
+            "decision",
+            "reason",
+            "other_profile_id",
+            "rules_version",
+            "seq",
+        ),
+        [
+            (
+                link.event_id,
+                link.identifier.key,
+                link.identifier.kind,
+                link.profile_id,
+                "accepted" if link.refusal is None else "refused",
+                "" if link.refusal is None else link.refusal.value,
+                link.other_profile_id,
+                rules_version,
+                position,
+            )
+            for link in changes.links
+        ],
+    )
+    insert_in_chunks(
+        state,
+        profiles,
+        ("profile_id", "created_seq", "created_rank", "first_key", "created_by"),
+        [(profile, position, rank, first.key, event) for profile, first, event, rank in changes.profiles],
+    )
+    insert_in_chunks(
+        state,
+        identifiers,
+        ("key", "kind", "value", "profile_id", "seq", "event_id"),
+        sorted(
+            (identifier.key, identifier.kind, identifier.value, profile, position, event)
+            for identifier, profile, event in changes.attached
+        ),
+    )
+
+
+def profile_count(connection: Connection) -> int:
+    """How many people are known: profiles that no redirect leads away from."""
+    total = connection.execute(select(func.count()).select_from(profiles)).scalar_one()
+    lost = connection.execute(select(func.count()).select_from(profile_redirects)).scalar_one()
+    return total - lost
+
+
+def identifiers_of(connection: Connection, members: Iterable[str], *, up_to_seq: int) -> list[tuple[str, str, str]]:
+    """(profile_id, kind, value) of all identifiers of some profiles."""
+    return [
+        (row[0], row[1], row[2])
+        for row in select_in(
+            connection,
+            select(identifiers.c.profile_id, identifiers.c.kind, identifiers.c.value).where(
+                identifiers.c.seq <= up_to_seq
+            ),
+            identifiers.c.profile_id,
+            members,
+        )
+    ]

@@ -1,0 +1,56 @@
+"""What is known of a profile: its traits, and what it did of each measure a day; one row a batch, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, select
+
+from activation_dagster.state.bulk import insert_in_chunks, select_in
+from activation_dagster.state.engine import State
+from activation_dagster.state.tables import activity, traits
+
+TraitRow = tuple[str, str, int, str, int, str]
+"""(profile_id, trait, seq, JSON value, set_at in µs, event_id)"""
+
+ActivityRow = tuple[str, str, int, int, int, int]
+"""(profile_id, measure, day since 1970-01-01, seq, event count, total in millionths)"""
+
+
+def add_traits(state: State, rows: Iterable[TraitRow]) -> int:
+    """Add a batch's newest value of each profile's traits; what stands wins."""
+    return insert_in_chunks(state, traits, ("profile_id", "trait", "seq", "value", "set_at", "event_id"), rows)
+
+
+def add_activity(state: State, rows: Iterable[ActivityRow]) -> int:
+    """Add what a batch's events add to measures; what stands wins."""
+    return insert_in_chunks(
+        state, activity, ("profile_id", "measure", "day", "seq", "event_count", "total_millionths"), rows
+    )
+
+
+def traits_of(connection: Connection, members: Sequence[str], *, up_to_seq: int) -> list[TraitRow]:
+    """All trait rows of some profiles that stand at or before a state sequence."""
+    query = select(
+        traits.c.profile_id, traits.c.trait, traits.c.seq, traits.c.value, traits.c.set_at, traits.c.event_id
+    ).where(traits.c.seq <= up_to_seq)
+    return [
+        (row[0], row[1], row[2], row[3], row[4], row[5])
+        for row in select_in(connection, query, traits.c.profile_id, members)
+    ]
+
+
+def activity_of(connection: Connection, members: Sequence[str], *, up_to_seq: int) -> list[ActivityRow]:
+    """All activity rows of some profiles that stand at or before a state sequence."""
+    query = select(
+        activity.c.profile_id,
+        activity.c.measure,
+        activity.c.day,
+        activity.c.seq,
+        activity.c.event_count,
+        activity.c.total_millionths,
+    ).where(activity.c.seq <= up_to_seq)
+    return [
+        (row[0], row[1], row[2], row[3], row[4], row[5])
+        for row in select_in(connection, query, activity.c.profile_id, members)
+    ]

@@ -1,0 +1,306 @@
+"""The tables of state, once for SQLite and PostgreSQL.
+
+Instants are integers: microseconds since 1970-01-01 UTC, so that both databases compare them alike and bulk loads need
+no conversion. `seq` is the state sequence: a batch's effects stand at its position, an act of a person or a destination
+takes the next number. What stands is never changed (append-only) unless the comment says so; that is what lets a batch
+be computed again as it was known.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+sequence = Table(  # one row, changed by whoever takes the next number
+    "sequence",
+    metadata,
+    Column("name", String(20), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+control_log = Table(  # every act of a person or a destination
+    "control_log",
+    metadata,
+    Column("seq", BigInteger, primary_key=True),
+    Column("done_at", BigInteger, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("act", String(60), nullable=False),
+    Column("detail", Text, nullable=False),  # JSON
+)
+
+leases = Table(  # changed by its holder; the fence only grows
+    "leases",
+    metadata,
+    Column("name", String(80), primary_key=True),
+    Column("holder", String(120), nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+batches = Table(  # `position` is set once
+    "batches",
+    metadata,
+    Column("batch_id", String(40), primary_key=True),
+    Column("batch_no", BigInteger, nullable=False, unique=True),
+    Column("environment", String(40), nullable=False),
+    Column("arrival_hour", BigInteger, nullable=False, index=True),
+    Column("provenance", String(20), nullable=False),
+    Column("as_of", BigInteger, nullable=False),
+    Column("contract_set", String(64), nullable=False),
+    Column("planned_at", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=True, unique=True),
+    Column("closed_at", BigInteger, nullable=True, index=True),  # when its last phase closed
+)
+
+batch_segments = Table(  # the key keeps two batches from taking the same segment
+    "batch_segments",
+    metadata,
+    Column("segment_id", String(60), primary_key=True),
+    Column("source", String(60), primary_key=True),
+    Column("batch_id", String(40), nullable=False, index=True),
+    Column("arrival_hour", BigInteger, nullable=False),
+    Column("path", String(300), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+)
+
+batch_phases = Table(  # `closed_at`, `tables`, `counts` are set when it closes
+    "batch_phases",
+    metadata,
+    Column("batch_id", String(40), primary_key=True),
+    Column("phase", String(20), primary_key=True),
+    Column("fence", BigInteger, nullable=False),
+    Column("opened_at", BigInteger, nullable=False),
+    Column("closed_at", BigInteger, nullable=True),
+    Column("counts", Text, nullable=False),  # JSON {name: count}
+    Column("tables", Text, nullable=False),  # JSON {table: {version, rows, checksum}}
+)
+
+contract_sets = Table(  # the files themselves, so that a batch can be computed again under what was promised then
+    "contract_sets",
+    metadata,
+    Column("fingerprint", String(64), primary_key=True),
+    Column("first_used_at", BigInteger, nullable=False),
+    Column("files", Text, nullable=False),  # JSON {path: text}
+)
+
+message_id_buckets = Table(  # one row a table of message ids; dropped whole with its table
+    "message_id_buckets",
+    metadata,
+    Column("starts_at", BigInteger, primary_key=True),
+    Column("ends_at", BigInteger, nullable=False),
+    Column("table_name", String(60), nullable=False),
+)
+
+duplicates = Table(
+    "duplicates",
+    metadata,
+    Column("batch_id", String(40), primary_key=True),
+    Column("event_id", String(80), primary_key=True),
+    Column("cause", String(20), nullable=False),
+)
+
+profiles = Table(  # also the subject rows that consent, suppression, merge and claim lock (FOR UPDATE)
+    "profiles",
+    metadata,
+    Column("profile_id", String(40), primary_key=True),
+    Column("created_seq", BigInteger, nullable=False),
+    Column("created_rank", BigInteger, nullable=False),  # order of creation inside the batch
+    Column("first_key", LargeBinary(16), nullable=False),  # its oldest identifier
+    Column("created_by", String(80), nullable=False),  # event_id
+)
+
+identifiers = Table(  # an identifier stays with the profile it was first seen with; merges are redirects
+    "identifiers",
+    metadata,
+    Column("key", LargeBinary(16), primary_key=True),  # md5 of kind and value
+    Column("kind", String(40), nullable=False),
+    Column("value", Text, nullable=False),
+    Column("profile_id", String(40), nullable=False, index=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("event_id", String(80), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+profile_redirects = Table(  # a profile loses once; chains are followed
+    "profile_redirects",
+    metadata,
+    Column("from_profile", String(40), primary_key=True),
+    Column("to_profile", String(40), nullable=False, index=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("event_id", String(80), nullable=False),
+)
+
+links = Table(  # the ledger of what was seen together, accepted or not
+    "links",
+    metadata,
+    Column("event_id", String(80), primary_key=True),
+    Column("key", LargeBinary(16), primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("profile_id", String(40), nullable=False, index=True),  # the profile it was offered to
+    Column("decision", String(20), nullable=False),  # accepted | refused
+    Column("reason", String(40), nullable=False),  # empty when accepted
+    Column("other_profile_id", String(40), nullable=False),  # the profile that already had it, or empty
+    Column("rules_version", String(40), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+)
+
+traits = Table(
+    "traits",
+    metadata,
+    Column("profile_id", String(40), primary_key=True),
+    Column("trait", String(80), primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("value", Text, nullable=False),  # JSON
+    Column("set_at", BigInteger, nullable=False),
+    Column("event_id", String(80), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+activity = Table(  # what audiences count: one row a profile, measure, UTC day and batch
+    "activity",
+    metadata,
+    Column("profile_id", String(40), primary_key=True),
+    Column("measure", String(200), primary_key=True),
+    Column("day", Integer, primary_key=True),  # days since 1970-01-01
+    Column("seq", BigInteger, primary_key=True),
+    Column("event_count", BigInteger, nullable=False),
+    Column("total_millionths", BigInteger, nullable=False),  # exact, so that sums do not depend on their order
+    sqlite_with_rowid=False,
+)
+
+consent_records = Table(
+    "consent_records",
+    metadata,
+    Column("record_id", String(64), primary_key=True),  # derives from source, purpose and channel
+    Column("profile_id", String(40), nullable=False),
+    Column("purpose", String(60), nullable=False),
+    Column("channel", String(40), nullable=False),
+    Column("status", String(10), nullable=False),  # granted | denied
+    Column("decided_at", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("source", String(120), nullable=False),  # event_id, merge:<event_id>, person:<name>, destination:<name>
+    Column("proof", Text, nullable=False),  # JSON: mapping, wording, contract version
+    Index("consent_records_by_profile", "profile_id", "purpose", "channel"),
+)
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("suppression_id", String(64), primary_key=True),
+    Column("profile_id", String(40), nullable=False, index=True),
+    Column("channel", String(40), nullable=False),  # '*' is every channel
+    Column("reason", String(60), nullable=False),
+    Column("suppressed_at", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("source", String(120), nullable=False),
+)
+
+membership_changes = Table(
+    "membership_changes",
+    metadata,
+    Column("audience_id", String(80), primary_key=True),
+    Column("profile_id", String(40), primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("change", String(10), nullable=False),  # entered | exited | kept
+    Column("entry_no", Integer, nullable=False),
+    Column("entry_key", LargeBinary(16), nullable=False),  # oldest identifier at entry
+    Column("changed_at", BigInteger, nullable=False),  # the batch's as_of
+    Column("review_at", BigInteger, nullable=True, index=True),  # when time alone may end it
+    Column("batch_id", String(40), nullable=False, index=True),
+    Column("evidence", Text, nullable=False),  # JSON
+)
+
+releases = Table(  # only a passing gate writes a row; without one a batch's sends are held
+    "releases",
+    metadata,
+    Column("batch_id", String(40), primary_key=True),
+    Column("released_at", BigInteger, nullable=False),
+    Column("detail", Text, nullable=False),  # JSON: the checks that passed
+)
+
+sends = Table(  # the ledger; status and what follows from it change, nothing else
+    "sends",
+    metadata,
+    Column("send_key", String(40), primary_key=True),
+    Column("decision_id", String(60), nullable=False, unique=True),
+    Column("batch_id", String(40), nullable=False, index=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("workflow_id", String(80), nullable=False),
+    Column("workflow_version", String(40), nullable=False),
+    Column("audience_id", String(80), nullable=False),
+    Column("profile_id", String(40), nullable=False),
+    Column("purpose", String(60), nullable=False),
+    Column("channel", String(40), nullable=False),
+    Column("region", String(40), nullable=False),
+    Column("destination", String(60), nullable=False),
+    Column("endpoint", String(60), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("profile_key", Text, nullable=False),
+    Column("data_fields", Text, nullable=False),  # JSON
+    Column("profile_fields", Text, nullable=False),  # JSON
+    Column("validated_at", BigInteger, nullable=False),
+    Column("triggered_at", BigInteger, nullable=False),
+    Column("landed_at", BigInteger, nullable=False),  # when the trigger's segment was sealed
+    Column("expires_at", BigInteger, nullable=False),
+    Column("reentry_seconds", BigInteger, nullable=True),  # null: may enter again at once; -1: never again
+    Column("status", String(12), nullable=False),
+    Column("reason", String(120), nullable=False),
+    Column("due_at", BigInteger, nullable=False),  # not before; set by a retry
+    Column("attempts", Integer, nullable=False),
+    Column("claim_token", String(60), nullable=False),
+    Column("claimed_at", BigInteger, nullable=True),
+    Column("lease_until", BigInteger, nullable=True),
+    Column("answered_at", BigInteger, nullable=True),
+    Column("http_status", Integer, nullable=True),
+    Column("answer", Text, nullable=False),
+    Column("consent_evidence", Text, nullable=False),  # JSON: what the claim read
+    Column("in_doubt", Boolean, nullable=False),  # an attempt may have arrived
+    Index("sends_due", "status", "due_at"),
+    Index("sends_by_profile", "profile_id", "workflow_id"),
+)
+
+halts = Table(  # `lifted_*` is set once
+    "halts",
+    metadata,
+    Column("halt_id", String(40), primary_key=True),
+    Column("scope", String(120), nullable=False),  # * | workflow:<id> | channel:<name> | destination:<name>
+    Column("seq", BigInteger, nullable=False),
+    Column("halted_at", BigInteger, nullable=False),
+    Column("halted_by", String(200), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("lifted_at", BigInteger, nullable=True),
+    Column("lifted_by", String(200), nullable=True),
+)
+
+gate_lock = Table(  # one row, 'halt': claims lock it for share, a halt for update
+    "gate_lock",
+    metadata,
+    Column("name", String(20), primary_key=True),
+    Column("touched_seq", BigInteger, nullable=False),
+)
+
+incidents = Table(  # `resolved_*` is set once
+    "incidents",
+    metadata,
+    Column("incident_id", String(64), primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("opened_at", BigInteger, nullable=False),
+    Column("batch_id", String(40), nullable=False),  # or empty
+    Column("owner", String(120), nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("resolved_at", BigInteger, nullable=True),
+    Column("resolved_by", String(200), nullable=True),
+    Column("resolution", Text, nullable=True),
+)

@@ -1,0 +1,28 @@
+-- The decision on every candidate: send, or refuse with a reason; of those that compete the highest priority is sent.
+-- grain: one candidate
+with ranked as (
+    select
+        *,
+        first_value(workflow_id) over (
+            partition by profile_id, channel, competes_on, reason is null
+            order by priority desc, workflow_id
+            rows between unbounded preceding and unbounded following
+        ) as best_workflow,
+        list(workflow_id) over (
+            partition by profile_id, channel, competes_on, reason is null
+            rows between unbounded preceding and unbounded following
+        ) as rivals
+    from judged_candidates
+)
+select
+    r.* exclude (reason, best_workflow, rivals),
+    case when r.reason is null and r.workflow_id = r.best_workflow then 'send' else 'refuse' end as outcome,
+    coalesce(r.reason, case when r.workflow_id <> r.best_workflow then 'lost_to:' || r.best_workflow else '' end)
+        as reason,
+    to_json({
+        'contract': r.trigger_contract, 'region': r.region, 'records': r.records, 'measured': r.measured::json,
+        'entry_no': r.entry_no, 'as_of': strftime(b.as_of, '%Y-%m-%dT%H:%M:%SZ'),
+        'rivals': case when r.reason is null then list_sort(r.rivals) end
+    })::varchar as evidence
+from ranked as r
+cross join batch as b
