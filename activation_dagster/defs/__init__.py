@@ -1,1 +1,1 @@
-"""CLOCKWORK: the only folder that imports dagster."""
+"""The clockwork: the only folder that imports Dagster, one module for each of its concepts."""

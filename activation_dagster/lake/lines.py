@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SLAB = 1 << 22
+ROWS_A_BATCH = 16_384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,9 @@ def landed_lines(segments: Sequence[tuple[int, Any]]) -> tuple[Any, list[Unreada
                 schema=schema,
             )
         )
-    return (pa.concat_tables(tables) if tables else schema.empty_table()), unreadable
+    found = pa.concat_tables(tables) if tables else schema.empty_table()
+    # In small batches, because DuckDB gives each of its threads one Arrow batch at a time.
+    return pa.Table.from_batches(found.to_batches(max_chunksize=ROWS_A_BATCH), schema=schema), unreadable
 
 
 def _not_utf8(np: Any, data: Any, offsets: Any) -> list[int]:

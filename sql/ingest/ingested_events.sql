@@ -9,73 +9,70 @@ read as (
     select
         segment_no,
         line_no,
-        rtrim(line, chr(10) || chr(13)) as payload,
-        json_transform(line, '{"type": "JSON", "event": "JSON", "name": "JSON", "messageId": "JSON", "userId": "JSON",
-            "anonymousId": "JSON", "previousId": "JSON", "groupId": "JSON", "timestamp": "JSON",
-            "originalTimestamp": "JSON", "sentAt": "JSON", "receivedAt": "JSON", "properties": "JSON",
-            "traits": "JSON", "context": "JSON"}') as e
+        case when ends_with(line, chr(10)) then left(line, -1) else line end as payload,
+        json_transform(line, '{"type": "VARCHAR", "event": "VARCHAR", "name": "VARCHAR", "messageId": "VARCHAR",
+            "userId": "VARCHAR", "anonymousId": "VARCHAR", "timestamp": "VARCHAR", "originalTimestamp": "VARCHAR",
+            "sentAt": "VARCHAR", "receivedAt": "VARCHAR", "properties": "JSON", "traits": "JSON",
+            "context": "JSON"}') as e,
+        json_type(line, ['type', 'messageId', 'userId', 'anonymousId', 'previousId', 'groupId', 'event']) as text_types,
+        json_type(line, ['timestamp', 'originalTimestamp', 'sentAt', 'receivedAt']) as time_types
     from lines
-),
-texts as (
-    select
-        segment_no,
-        line_no,
-        payload,
-        e,
-        case when starts_with(e.type, '"') then e.type->>'$' end as event_type,
-        case when starts_with(e.event, '"') then e.event->>'$' end as event_text,
-        case when starts_with(e.name, '"') then e.name->>'$' end as name_text,
-        nullif(case when starts_with(e."messageId", '"') then e."messageId"->>'$' end, '') as message_text,
-        nullif(case when starts_with(e."userId", '"') then e."userId"->>'$' end, '') as user_id,
-        nullif(case when starts_with(e."anonymousId", '"') then e."anonymousId"->>'$' end, '') as anonymous_id,
-        substr(e."timestamp", 2, length(e."timestamp") - 2) as timestamp_text,
-        substr(e."originalTimestamp", 2, length(e."originalTimestamp") - 2) as original_text,
-        substr(e."sentAt", 2, length(e."sentAt") - 2) as sent_text,
-        substr(e."receivedAt", 2, length(e."receivedAt") - 2) as received_text
-    from read
 ),
 times as (
     select
-        *,
-        case when regexp_full_match(timestamp_text, $instant_pattern)
-            then try_cast(timestamp_text as timestamp) end as stated_at,
-        case when regexp_full_match(original_text, $instant_pattern)
-            then try_cast(original_text as timestamp) end as original_at,
-        case when regexp_full_match(sent_text, $instant_pattern)
-            then try_cast(sent_text as timestamp) end as sent_at,
-        case when regexp_full_match(received_text, $instant_pattern)
-            then try_cast(received_text as timestamp) end as claimed_received_at
-    from texts
+        * exclude (e),
+        e.type as event_type,
+        e.event as event_text,
+        e.name as name_text,
+        nullif(e."messageId", '') as message_text,
+        nullif(e."userId", '') as user_id,
+        nullif(e."anonymousId", '') as anonymous_id,
+        e."timestamp" as stated_text,
+        e."originalTimestamp" as original_text,
+        e."sentAt" as sent_text,
+        e."receivedAt" as received_text,
+        case when case when translate(e."timestamp", '123456789', '000000000') = '0000-00-00T00:00:00.000Z'
+                then substr(e."timestamp", 1, 2) in ('19', '20', '21') and substr(e."timestamp", 12, 2) < '24'
+                else regexp_full_match(e."timestamp", $instant_pattern) end
+            then try_cast(e."timestamp" as timestamp) end as stated_at,
+        case when regexp_full_match(e."originalTimestamp", $instant_pattern)
+            then try_cast(e."originalTimestamp" as timestamp) end as original_at,
+        case when regexp_full_match(e."sentAt", $instant_pattern)
+            then try_cast(e."sentAt" as timestamp) end as sent_at,
+        case when regexp_full_match(e."receivedAt", $instant_pattern)
+            then try_cast(e."receivedAt" as timestamp) end as claimed_received_at,
+        e.properties as properties,
+        e.traits as traits,
+        e.context as context
+    from read
 ),
 judged as (
     select
         *,
         case
-            when event_type is null
+            when text_types[1] is distinct from 'VARCHAR'
                 or event_type not in ('identify', 'track', 'page', 'screen', 'group', 'alias') then 'unknown_type'
-            when not (coalesce(starts_with(e."messageId", '"'), true) and coalesce(starts_with(e."userId", '"'), true)
-                and coalesce(starts_with(e."anonymousId", '"'), true)
-                and coalesce(starts_with(e."previousId", '"'), true)
-                and coalesce(starts_with(e."groupId", '"'), true) and coalesce(starts_with(e.event, '"'), true)
-                and coalesce(starts_with(e.properties, '{'), true) and coalesce(starts_with(e.traits, '{'), true)
-                and coalesce(starts_with(e.context, '{'), true))
+            when list_has_any(text_types, ['BOOLEAN', 'UBIGINT', 'BIGINT', 'HUGEINT', 'DOUBLE', 'ARRAY', 'OBJECT'])
+                or not coalesce(starts_with(properties, '{'), true) or not coalesce(starts_with(traits, '{'), true)
+                or not coalesce(starts_with(context, '{'), true)
                 or length(message_text) > 100 then 'invalid_envelope'
             when event_type = 'track' and coalesce(event_text, '') = '' then 'missing_event_name'
             when user_id is null and anonymous_id is null then 'no_identifier'
-            when (e."timestamp" is not null and stated_at is null)
-                or (e."originalTimestamp" is not null and original_at is null)
-                or (e."sentAt" is not null and sent_at is null)
-                or (e."receivedAt" is not null and claimed_received_at is null) then 'invalid_time'
+            when list_has_any(time_types, ['BOOLEAN', 'UBIGINT', 'BIGINT', 'HUGEINT', 'DOUBLE', 'ARRAY', 'OBJECT'])
+                or (stated_text is not null and stated_at is null)
+                or (original_text is not null and original_at is null)
+                or (sent_text is not null and sent_at is null)
+                or (received_text is not null and claimed_received_at is null) then 'invalid_time'
         end as fault
     from times
 ),
 sound as (
-    select segment_no, line_no, payload, event_type,
+    select
+        segment_no, line_no, payload, event_type,
         case when event_type in ('page', 'screen') then name_text else event_text end as event_name,
         message_text, user_id, anonymous_id, stated_at, original_at, sent_at, claimed_received_at, fault,
-        case when contains(e.context, '"protocols"')
-            then e.context->>'$.protocols.event_version' end as event_version,
-        e.properties as properties, e.traits as traits, e.context as context
+        case when contains(context, '"protocols"') then context->>'$.protocols.event_version' end as event_version,
+        properties, traits, context
     from judged
     union all
     select segment_no, line_no, null, null, null, null, null, null, null, null, null, null, reason, null, null, null, null

@@ -160,9 +160,10 @@ def test_the_sequence_gives_every_number_once(state: State) -> None:
 
 
 def test_an_error_message_holds_no_value_of_a_row(state: State) -> None:
+    address = "@".join(("ann", "example.com"))  # in no line of this file, which a traceback quotes
     with pytest.raises(DBAPIError) as raised, state.write() as connection:
-        connection.execute(insert(sequence).values(name="ann@example.com", value=None))
-    assert "ann@example.com" not in "".join(traceback.format_exception(raised.value))
+        connection.execute(insert(sequence).values(name=address, value=None))
+    assert address not in "".join(traceback.format_exception(raised.value))
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])

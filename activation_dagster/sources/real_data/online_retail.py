@@ -5,10 +5,11 @@ Besides, an identify when a customer is first seen or shows another country. Gue
 
 from __future__ import annotations
 
+NAME = "online_retail"
 FILES = ("online_retail/transactions.parquet",)
 
-# $folder: the folder that holds FILES. $by_content: message ids from what a row says, so that the 5,268 surplus exact
-# duplicates repeat one; otherwise from where it stands, so that no two rows share one.
+# Session variables: `folder` holds FILES. `by_content` asks for message ids from what a row says, so that the 5,268
+# surplus exact duplicates repeat one; otherwise they come from where it stands, so that no two rows share one.
 RELATION = """
 with lines as (
     select
@@ -16,7 +17,7 @@ with lines as (
         -- This copy stores 17850.0 where the source has 17850.
         CustomerID::double::bigint::varchar as customer,
         timezone('UTC', timezone('Europe/London', InvoiceDate::timestamp)) as happened_at
-    from read_parquet($folder || '/online_retail/transactions.parquet')
+    from read_parquet(getvariable('folder') || '/online_retail/transactions.parquet')
 ),
 named as (
     select
@@ -39,7 +40,7 @@ bought as (
         happened_at,
         null::timestamp as received_at,
         head('track', event_name,
-            message_id('uci-online-retail', 'track', event_name, if($by_content,
+            message_id('uci-online-retail', 'track', event_name, if(getvariable('by_content'),
                 concat_ws('|', InvoiceNo, StockCode, coalesce(Description, 'None'), Quantity, InvoiceDate, UnitPrice,
                     coalesce(CustomerID, 'None'), Country),
                 row_no::varchar)),

@@ -6,6 +6,7 @@ months or years after it happened; of its time only the day is known.
 
 from __future__ import annotations
 
+NAME = "open_ecommerce"
 FILES = ("open_ecommerce/survey.parquet", "open_ecommerce/prescreen.parquet", "open_ecommerce/purchases.parquet")
 
 RELATION = """
@@ -14,7 +15,7 @@ with answers as (
         * replace (strptime(recorded_at, '%m/%d/%Y %H:%M:%S') as recorded_at),
         file_row_number as n,
         said('location', '{"country":"United States","region":' || text_value(state) || '}') as location
-    from read_parquet($folder || '/open_ecommerce/survey.parquet', file_row_number = true)
+    from read_parquet(getvariable('folder') || '/open_ecommerce/survey.parquet', file_row_number = true)
 ),
 identified as (
     select
@@ -89,7 +90,7 @@ screened as (
                 said('failed_attention_check', yes_no(failed_attn_check is not distinct from 'true')),
                 said('duration_s', number_value(nullif(duration_s, '')))),
             null, 'open-ecommerce-1.0', response_id, ['timestamp:zone', 'anonymousId']) as tail
-    from read_parquet($folder || '/open_ecommerce/prescreen.parquet', file_row_number = true)
+    from read_parquet(getvariable('folder') || '/open_ecommerce/prescreen.parquet', file_row_number = true)
 ),
 bought as (
     select
@@ -110,7 +111,7 @@ bought as (
                 said('currency', '"USD"'),
                 said('shipping_state', text_value(shipping_state))),
             null, 'open-ecommerce-1.0', (purchases.file_row_number + 1)::varchar, ['timestamp:time-of-day']) as tail
-    from read_parquet($folder || '/open_ecommerce/purchases.parquet', file_row_number = true) as purchases
+    from read_parquet(getvariable('folder') || '/open_ecommerce/purchases.parquet', file_row_number = true) as purchases
     left join answers using (response_id)
 )
 select * from identified

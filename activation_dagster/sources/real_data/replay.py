@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,32 +18,29 @@ Duplicates = Literal["position", "content"]
 SOURCES = (online_retail, open_ecommerce)
 LINES_AT_A_TIME = 20_000
 
+EVERY_HASH = "g"  # above every hexadecimal digit
+
 # A person is their user id, or their anonymous id (a guest's names the invoice). The hash knows neither the data's
 # size nor the day: a person taken with a small share is taken with every greater one.
-PEOPLE = """
-create temp table people as
-select source, person, count(*) as events, sha256(person) as hash
-from events
-group by source, person
-"""
-
-BY_SHARE = "create temp table taken as select source, person from people where hash < $bound"
-
-# Of each source, those of lowest hash until its part of $at_least is reached.
-BY_COUNT = """
-create temp table taken as
-with counted as (
+BOUNDS = """
+with people as (
+    select source, sha256(person) as hash, count(*) as events
+    from events
+    group by source, person
+),
+counted as (
     select
         source,
-        person,
-        sum(events) over (partition by source order by hash, person rows unbounded preceding) - events as before,
+        hash,
+        sum(events) over (partition by source order by hash rows unbounded preceding) - events as before,
         sum(events) over (partition by source) as of_source,
         sum(events) over () as of_all
     from people
 )
-select source, person
+select source, max(hash) || ' '  -- the first text after it
 from counted
 where before < $at_least * of_source / of_all
+group by source
 """
 
 SHIFTS = """
@@ -57,9 +54,8 @@ LINES = """
 select encode(
     head || said('timestamp', '"' || instant(happened_at + shift) || '"')
     || coalesce(',' || said('receivedAt', '"' || instant(received_at + shift) || '"'), '') || tail)
-from events
+from taken
 join shifts using (source)
-{semi_join}
 order by happened_at + shift, source, seq
 """
 
@@ -100,30 +96,33 @@ def _lines(
 
     with duckdb.connect(":memory:") as connection:
         connection.execute(WORDS)
-        _open_events(connection, main_dir, duplicates)
+        # A view takes no parameters: it reads variables of the session.
+        connection.execute("set variable folder = $folder", {"folder": str(main_dir)})
+        connection.execute("set variable by_content = $by_content", {"by_content": duplicates == "content"})
+        _open(connection, "events", dict.fromkeys((source.NAME for source in SOURCES), EVERY_HASH))
         connection.execute(SHIFTS, {"now": now.astimezone(UTC).replace(tzinfo=None)})
-        if not everything:
-            connection.execute(PEOPLE)
-            if share is None:
-                connection.execute(BY_COUNT, {"at_least": at_least})
-            else:
-                connection.execute(BY_SHARE, {"bound": _bound(share)})
-        rows = connection.execute(
-            LINES.format(semi_join="" if everything else "semi join taken using (source, person)")
-        )
+        bounds = dict.fromkeys((source.NAME for source in SOURCES), EVERY_HASH if everything else _bound(share or 1))
+        if share is None and not everything:
+            bounds = dict(connection.execute(BOUNDS, {"at_least": at_least}).fetchall())
+        _open(connection, "taken", bounds)
+        rows = connection.execute(LINES)
         while batch := rows.fetchmany(LINES_AT_A_TIME):
             for (line,) in batch:
                 yield line
 
 
-def _open_events(connection: DuckDBPyConnection, main_dir: Path, duplicates: Duplicates) -> None:
-    """Make `events`: a view, so that counting people does not write any JSON."""
-    # A view takes no parameters; a variable of the session is read when the view is.
-    connection.execute("set variable folder = $folder", {"folder": str(main_dir)})
-    connection.execute("set variable by_content = $by_content", {"by_content": duplicates == "content"})
-    both = " union all ".join(f"({source.RELATION})" for source in SOURCES)
-    bound = both.replace("$folder", "getvariable('folder')").replace("$by_content", "getvariable('by_content')")
-    connection.execute(f"create temp view events as {bound}")
+def _open(connection: DuckDBPyConnection, view: str, bounds: Mapping[str, str]) -> None:
+    """Make a view of the events of all people whose hash is below their source's bound.
+
+    A view, so that counting people writes no JSON; a bound for each source, so that none is written for who is left.
+    """
+    for source, bound in bounds.items():
+        connection.execute(f"set variable {source}_bound = $bound", {"bound": bound})
+    parts = [
+        f"select * from ({source.RELATION}) where sha256(person) < getvariable('{source.NAME}_bound')"
+        for source in SOURCES
+    ]
+    connection.execute(f"create temp view {view} as {' union all '.join(parts)}")
 
 
 def _refuse_contradictions(*, now: datetime, share: float | None, at_least: int, everything: bool) -> None:
@@ -136,5 +135,5 @@ def _refuse_contradictions(*, now: datetime, share: float | None, at_least: int,
 
 
 def _bound(share: float) -> str:
-    """The hexadecimal text below which that part of all hashes lies ('g' is above every digit)."""
-    return "g" if share == 1 else f"{int(share * 2**48):012x}"
+    """The hexadecimal text below which that part of all hashes lies."""
+    return EVERY_HASH if share == 1 else f"{int(share * 2**48):012x}"

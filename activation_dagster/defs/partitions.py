@@ -1,0 +1,32 @@
+"""Partitions: how assets are cut; here only hours of arrival, whose keys are the lake's `arrival_hour`.
+
+A micro-batch is no partition but a `batch_id` inside one: at one every ten seconds, batches would pass what Dagster can
+list in two weeks.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from dagster import HourlyPartitionsDefinition
+
+from activation_dagster.lake.delta import hour_key
+
+FIRST_HOUR = "2026-11-01-00"
+"""No installation is older than this; a constant, because moving it would move every partition's number."""
+
+KEY_FORMAT = "%Y-%m-%d-%H"
+
+# end_offset: without it the running hour would have no partition before it is over.
+HOURLY = HourlyPartitionsDefinition(start_date=FIRST_HOUR, fmt=KEY_FORMAT, end_offset=1)
+
+
+def hour_of(key: str) -> datetime:
+    """The arrival hour (UTC) that a partition key names."""
+    return datetime.strptime(key, KEY_FORMAT).replace(tzinfo=UTC)
+
+
+def key_of(arrival_hour: datetime, *, now: datetime) -> str | None:
+    """The partition key of an arrival hour, or None for an hour that is no partition (a clock was wrong)."""
+    key = hour_key(arrival_hour)
+    return key if HOURLY.has_partition_key(key, current_time=now) else None

@@ -1,0 +1,89 @@
+"""Readings: what the clockwork looks up in state to know when to run and what to compare a batch with.
+
+Each costs the same however long the history is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+
+from activation_dagster.domain.batches import Batch, Phase
+from activation_dagster.domain.landing import SEGMENT_ID
+from activation_dagster.state import halts
+from activation_dagster.state.instants import instant, micros
+from activation_dagster.state.tables import batch_phases, batch_segments, batches, leases, sends
+
+RECENT_BATCHES = 20
+
+
+def lease_is_free(connection: Connection, batch_id: str, *, now: datetime) -> bool:
+    """Whether nobody works on a batch now."""
+    found = connection.execute(select(leases.c.expires_at).where(leases.c.name == f"batch:{batch_id}")).scalar()
+    return found is None or found <= micros(now)
+
+
+def recent_counts(connection: Connection, batch: Batch) -> tuple[Mapping[str, int], ...]:
+    """What the batches planned just before this one counted when they were validated, the newest first."""
+    rows = connection.execute(
+        select(batch_phases.c.counts)
+        .join_from(batches, batch_phases, batches.c.batch_id == batch_phases.c.batch_id)
+        .where(
+            batches.c.batch_no < batch.batch_no,
+            batches.c.batch_no >= batch.batch_no - RECENT_BATCHES,
+            batch_phases.c.phase == Phase.VALIDATED.value,
+            batch_phases.c.closed_at.is_not(None),
+        )
+        .order_by(batches.c.batch_no.desc())
+    )
+    return tuple(json.loads(row[0]) for row in rows)
+
+
+def newest_arrival(connection: Connection) -> datetime | None:
+    """When the newest segment that a batch has ingested was sealed (UTC); None before the first."""
+    newest = connection.execute(
+        select(batch_segments.c.segment_id)
+        .join_from(
+            batch_segments,
+            batch_phases,
+            and_(
+                batch_phases.c.batch_id == batch_segments.c.batch_id,
+                batch_phases.c.phase == Phase.INGESTED.value,
+                batch_phases.c.closed_at.is_not(None),
+            ),
+        )
+        .order_by(batch_segments.c.segment_id.desc())  # an id begins with the time of sealing; the key is an index
+        .limit(1)
+    ).scalar()
+    found = None if newest is None else SEGMENT_ID.match(newest)
+    return None if found is None else instant(int(found["sealed_ms"]) * 1_000)
+
+
+def sends_are_due(connection: Connection, *, now: datetime) -> bool:
+    """Whether a delivery would find work: a send that is due and not halted, or a claim whose holder died."""
+    at = micros(now)
+    if connection.execute(
+        select(sends.c.send_key).where(sends.c.status == "claimed", sends.c.lease_until <= at).limit(1)
+    ).first():
+        return True
+    scopes = {halt.scope for halt in halts.active(connection)}
+    if "*" in scopes:
+        return False
+    wanted: list[ColumnElement[bool]] = [sends.c.status == "pending", sends.c.due_at <= at]
+    for kind, column in (
+        ("destination:", sends.c.destination),
+        ("workflow:", sends.c.workflow_id),
+        ("channel:", sends.c.channel),
+    ):
+        halted = sorted(scope.removeprefix(kind) for scope in scopes if scope.startswith(kind))
+        if halted:
+            wanted.append(column.not_in(halted))
+    return connection.execute(select(sends.c.send_key).where(*wanted).limit(1)).first() is not None
+
+
+def ledger_of(connection: Connection, batch_id: str) -> int:
+    """How many sends the ledger holds that a batch was the first to intend."""
+    return connection.execute(select(func.count()).select_from(sends).where(sends.c.batch_id == batch_id)).scalar_one()
