@@ -6,16 +6,17 @@ Each costs the same however long the history is.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, select
 
 from activation_dagster.domain.batches import Batch, Phase
 from activation_dagster.domain.landing import SEGMENT_ID
+from activation_dagster.domain.reasons import IncidentKind
 from activation_dagster.state import halts
 from activation_dagster.state.instants import instant, micros
-from activation_dagster.state.tables import batch_phases, batch_segments, batches, leases, sends
+from activation_dagster.state.tables import batch_phases, batch_segments, batches, incidents, leases, sends
 
 RECENT_BATCHES = 20
 
@@ -84,6 +85,23 @@ def sends_are_due(connection: Connection, *, now: datetime) -> bool:
     return connection.execute(select(sends.c.send_key).where(*wanted).limit(1)).first() is not None
 
 
-def ledger_of(connection: Connection, batch_id: str) -> int:
-    """How many sends the ledger holds that a batch was the first to intend."""
-    return connection.execute(select(func.count()).select_from(sends).where(sends.c.batch_id == batch_id)).scalar_one()
+def newest_batches(connection: Connection) -> list[str]:
+    """The batches planned last."""
+    rows = connection.execute(select(batches.c.batch_id).order_by(batches.c.batch_no.desc()).limit(RECENT_BATCHES))
+    return [row[0] for row in rows]
+
+
+def claims_are_open(connection: Connection, *, now: datetime) -> bool:
+    """Whether somebody is delivering: a claim whose lease runs."""
+    query = select(sends.c.send_key).where(sends.c.status == "claimed", sends.c.lease_until > micros(now)).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def held_back(connection: Connection, batch_ids: Sequence[str]) -> set[str]:
+    """Those batches that a check has stopped: an incident about them is open, and a person has not resolved it yet."""
+    query = select(incidents.c.batch_id).where(
+        incidents.c.batch_id.in_(batch_ids),
+        incidents.c.kind == IncidentKind.CHECK_FAILED.value,
+        incidents.c.resolved_at.is_(None),
+    )
+    return set(connection.execute(query).scalars())

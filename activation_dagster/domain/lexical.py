@@ -17,10 +17,16 @@ MAX_DEPTH = 32
 MAX_EXACT_INTEGER = 2**53 - 1
 """Beyond it a double is no longer exact, so engines that read numbers as doubles would see another number."""
 
-SUSPECT_PATTERN = (
-    r"\\u[dD][89a-fA-F]|\\u0000|[:,\[ \t]-?([0-9]{16}|[0-9.]+[eE][+-]?[0-9]{3}|NaN|Infinity)"
+ODD_PATTERN = (
+    r"\"(type|event|messageId|userId|anonymousId|previousId|groupId|timestamp|originalTimestamp|sentAt|receivedAt)\""
+    r"[ \t]*:[ \t]*[^\" \t]"
 )
-"""Text that may hide a fault which a JSON parser lets through; such a line takes the exact path below."""
+"""A field of the envelope that must be text and seems to be none; readers that turn numbers into text would not tell."""
+
+SUSPECT_PATTERN = (
+    r"\\u[dD][89a-fA-F]|\\u0000|[:,\[ \t]-?([0-9]{16}|[0-9.]+[eE][+-]?[0-9]{3}|NaN|Infinity)|" + ODD_PATTERN
+)
+"""Text that may hide a fault which a JSON parser lets through, or an odd field; such a line is read on its own."""
 
 
 class _Fault(Exception):

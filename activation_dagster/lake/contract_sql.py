@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 
 from activation_dagster.domain.audiences import Measure
-from activation_dagster.domain.contracts import EventContract, EventVersion, PropertyRule, PropertyType
+from activation_dagster.domain.contracts import Call, EventContract, EventVersion, PropertyRule, PropertyType
 from activation_dagster.domain.lexical import MAX_EXACT_INTEGER
 from activation_dagster.domain.times import DATE_PATTERN, INSTANT_PATTERN
 
@@ -90,9 +90,9 @@ def _name(name: str) -> str:
 def judgement(
     contract: EventContract, version: EventVersion, used: Sequence[str], sums: Sequence[Measure]
 ) -> str:
-    """A SELECT over `routed_events` that judges the events of one version.
+    """A SELECT over `ingested_events` that judges the events of one version: those that name it, or none and it is newest.
 
-    Gives `ordinal`, `violations` (one a line, sorted later; null when none), `used_properties` (JSON or null) and
+    Gives `ordinal`, `contract`, `contract_version`, `violations` (one a line, sorted later; null when none), `used_properties` (JSON or null) and
     `measured` (what the event adds to each of `sums`, in millionths, or null).
     """
     summed = {name for measure in sums for name in (measure.sum_of, measure.times) if name}
@@ -105,8 +105,15 @@ def judgement(
     amounts = ", ".join(_amount(measure) for measure in sums)
     measured = f"[{amounts}]" if sums else "null::bigint[]"
     leaves = f"json_transform({contract.section}, {literal(structure)})" if names else "null"
+    named = version.version
+    versions = f"in ({literal(named)}, {literal(named.removeprefix('v'))})"
+    chosen = f"(event_version is null or event_version {versions})" if version == contract.newest else f"event_version {versions}"
+    event = f"event_type = {literal(contract.call.value)}"
+    if contract.call is Call.TRACK:
+        event += f" and event_name = {literal(contract.name)}"
     return (
-        f"select ordinal, {violations} as violations, {packed} as used_properties, {measured} as measured\n"
-        f"from (select ordinal, {leaves} as leaves from routed_events\n"
-        f"      where contract = {literal(contract.slug)} and contract_version = {literal(version.version)})"
+        f"select ordinal, {literal(contract.slug)} as contract, {literal(named)} as contract_version, "
+        f"{violations} as violations, {packed} as used_properties, {measured} as measured\n"
+        f"from (select ordinal, {leaves} as leaves from ingested_events\n"
+        f"      where fault is null and {event} and {chosen})"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from activation_dagster.domain.batches import TableCopy
-from activation_dagster.errors import CommitConflict, LakeDamaged
+from activation_dagster.errors import CommitConflict
 from activation_dagster.lake.tables import LakeTable
 
 if TYPE_CHECKING:
@@ -52,80 +52,122 @@ class Lake:
         may_exist: bool,
         on_written: Callable[[], None] = lambda: None,
     ) -> TableCopy:
-        """Replace a batch's rows in one table by those of a query, and make them durable.
+        """Replace a batch's rows in one table by those of a query, in one commit, and make them durable.
 
-        `select` gives the table's columns in order. `may_exist` False spares the commit where there are no rows.
-        `on_written` is called between the commit and its fsync. Raises CommitConflict after several tries.
+        `select` gives the table's columns. DuckDB writes one file, which is on disk before the commit names it; the
+        commit takes the batch's earlier file out. `may_exist` False spares looking for one, and the commit where there
+        are no rows. `on_written` is called between the commit and its fsync. Raises CommitConflict after several tries.
         """
-        rows, checksum = self._fingerprint(connection, table, f"({select})")
-        if rows == 0 and not (may_exist and self.exists(table)):
-            return UNUSED
-        before = self._version(table)
+        if may_exist and self.exists(table):
+            self.mend_log(table)
+        name = f"arrival_hour={arrival_hour}/{batch_id}-{self._next_number(table, arrival_hour, batch_id)}.parquet"
+        path = self.path(table) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        columns = ", ".join(
+            f"{c.name}::timestamptz as {c.name}" if c.type == "TIMESTAMP" else c.name
+            for c in table.columns
+            if c.name != "arrival_hour"
+        )
+        written = connection.execute(
+            f"copy (select {columns} from ({select})) to {_literal(str(path))} "
+            "(format parquet, compression zstd, compression_level 1)"
+        ).fetchone()
+        rows = int(written[0]) if written else 0
+        if rows == 0:
+            path.unlink()
+            if not (may_exist and self.exists(table)):
+                return UNUSED
+        else:
+            _fsync(path)
+            _fsync(path.parent)
+        version = self._commit(table, name if rows else None, rows, arrival_hour, batch_id, may_exist=may_exist)
+        on_written()
+        self._make_log_durable(table, version)
+        checksum = checksum_of(connection, table, f"({select})")
+        return TableCopy(version=version, rows=rows, checksum=checksum)
+
+    def _next_number(self, table: LakeTable, arrival_hour: str, batch_id: str) -> int:
+        """A number that no file of this batch has, so that a file is never written over."""
+        folder = self.path(table) / f"arrival_hour={arrival_hour}"
+        used = [int(path.stem.rsplit("-", 1)[1]) for path in folder.glob(f"{batch_id}-*.parquet")]
+        return max(used, default=0) + 1
+
+    def _commit(
+        self, table: LakeTable, name: str | None, rows: int, arrival_hour: str, batch_id: str, *, may_exist: bool
+    ) -> int:
+        """One commit that adds the batch's new file and takes out its earlier ones; the version."""
+        from deltalake import CommitProperties, DeltaTable
+        from deltalake.exceptions import CommitFailedError
+        from deltalake.transaction import AddAction, RemoveAction
+
+        schema = delta_schema(table)
+        added: list[AddAction | RemoveAction] = []
+        if name is not None:
+            stat = (self.path(table) / name).stat()
+            bounds = {"batch_id": batch_id}
+            stats = json.dumps({"numRecords": rows, "minValues": bounds, "maxValues": bounds, "nullCount": {"batch_id": 0}})
+            added.append(
+                AddAction(
+                    path=name,
+                    size=stat.st_size,
+                    partition_values={"arrival_hour": arrival_hour},
+                    modification_time=stat.st_mtime_ns // 1_000_000,
+                    data_change=True,
+                    stats=stats,
+                )
+            )
         for attempt in range(COMMIT_TRIES):
+            if not self.exists(table):
+                DeltaTable.create(
+                    str(self.path(table)), schema, mode="ignore", partition_by=["arrival_hour"]
+                )
+            opened = DeltaTable(str(self.path(table)))
+            removed = self._files_of_batch(opened, arrival_hour, batch_id) if may_exist else []
             try:
-                self._commit(connection, table, select, arrival_hour, batch_id)
-                break
-            except Exception as error:
-                if type(error).__name__ != "CommitFailedError":
-                    raise
+                opened.create_write_transaction(
+                    [*added, *removed],
+                    "append",
+                    schema,
+                    ["arrival_hour"],
+                    commit_properties=CommitProperties(custom_metadata={"batch_id": batch_id}),
+                )
+                return opened.version()
+            except CommitFailedError as error:
                 if attempt == COMMIT_TRIES - 1:
                     raise CommitConflict(
                         f"Two writers met on the lake table '{table.name}' {COMMIT_TRIES} times in a row. "
                         "Run the batch again; if it lasts, look for a compaction of an open hour."
                     ) from error
                 time.sleep(0.05 * 2**attempt * (0.5 + random.random()))  # noqa: S311 - jitter, no secret
-        on_written()
-        version = self._make_durable(table, before)
-        return TableCopy(version=version, rows=rows, checksum=checksum)
+        raise AssertionError("unreachable")
 
-    def _commit(
-        self, connection: duckdb.DuckDBPyConnection, table: LakeTable, select: str, arrival_hour: str, batch_id: str
-    ) -> None:
-        import pyarrow as pa
-        from deltalake import CommitProperties, WriterProperties, write_deltalake
+    def _files_of_batch(self, opened: Any, arrival_hour: str, batch_id: str) -> list[Any]:
+        """What takes out every current file of a batch; each file holds one batch, as its name and statistics say."""
+        from deltalake.transaction import RemoveAction
 
-        reader = connection.execute(select).to_arrow_reader(100_000)
-        schema = pa.schema([_in_utc(pa, field) for field in reader.schema])
-        batches = (pa.RecordBatch.from_arrays([c.cast(f.type) for c, f in zip(b.columns, schema, strict=True)], schema=schema) for b in reader)
-        exists = self.exists(table)
-        write_deltalake(
-            str(self.path(table)),
-            pa.RecordBatchReader.from_batches(schema, batches),
-            mode="overwrite",
-            predicate=f"arrival_hour = '{arrival_hour}' and batch_id = '{batch_id}'" if exists else None,
-            partition_by=None if exists else ["arrival_hour"],
-            writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
-            commit_properties=CommitProperties(custom_metadata={"batch_id": batch_id}),
-        )
+        return [
+            RemoveAction(
+                path="/".join(uri.split("/")[-2:]),
+                data_change=True,
+                deletion_timestamp=time.time_ns() // 1_000_000,
+                partition_values={"arrival_hour": arrival_hour},
+            )
+            for uri in opened.file_uris([("arrival_hour", "=", arrival_hour)])
+            if uri.rsplit("/", 1)[1].startswith(f"{batch_id}-")
+        ]
 
-    def _version(self, table: LakeTable) -> int:
-        if not self.exists(table):
-            return -1
-        from deltalake import DeltaTable
+    def _make_log_durable(self, table: LakeTable, version: int) -> None:
+        """fsync the log entry of our commit and the folders that name it.
 
-        return DeltaTable(str(self.path(table))).version()
-
-    def _make_durable(self, table: LakeTable, before: int) -> int:
-        """fsync every log entry after version `before`, the files they add, and the folders; the newest version.
-
-        delta-rs does none of it: after a power cut the last log entry can be there and empty.
+        delta-rs does not: after a power cut the last log entry can be there and empty.
         """
-        root = self.path(table)
-        folders = {root, root / "_delta_log", self.root}
-        version = before
-        while (entry := root / "_delta_log" / f"{version + 1:020d}.json").exists():
-            for line in entry.read_text(encoding="utf-8").splitlines():
-                added = json.loads(line).get("add")
-                if added:
-                    path = root / _decoded(added["path"])
-                    if path.exists():
-                        _fsync(path)
-                        folders.add(path.parent)
-            _fsync(entry)
-            version += 1
-        for folder in folders:
+        log = self.path(table) / "_delta_log"
+        for number in {0, version}:
+            entry = log / f"{number:020d}.json"
+            if entry.exists():
+                _fsync(entry)
+        for folder in (log, self.path(table), self.root, self.root.parent):
             _fsync(folder)
-        return version
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -165,40 +207,50 @@ class Lake:
         self, connection: duckdb.DuckDBPyConnection, table: LakeTable, *, arrival_hour: str, batch_id: str
     ) -> tuple[int, str]:
         """Row count and checksum of a batch's rows as the lake has them now."""
-        return self._fingerprint(
-            connection, table, self.source(table, hours=[arrival_hour], batch_ids=[batch_id])
-        )
+        source = self.source(table, hours=[arrival_hour], batch_ids=[batch_id])
+        found = connection.execute(f"select count(*) from {source} as held").fetchone()
+        return int(found[0]) if found else 0, checksum_of(connection, table, source)
 
     def mend_log(self, table: LakeTable) -> list[str]:
-        """Move away log entries that a power cut left empty; their names. Opening such a table hides a commit."""
+        """Move away log entries that a power cut left empty; their names. Opening such a table hides a commit.
+
+        An empty entry that others follow stays: taking it out would leave a gap, and no reader opens such a log. Its
+        rows are missing either way, and the comparison with state finds that.
+        """
         moved: list[str] = []
         log = self.path(table) / "_delta_log"
-        for entry in sorted(log.glob("*.json")) if log.is_dir() else ():
-            if entry.stat().st_size == 0:
-                entry.rename(entry.with_suffix(".empty"))
-                moved.append(entry.name)
+        for entry in sorted(log.glob("*.json"), reverse=True) if log.is_dir() else ():
+            if entry.stat().st_size > 0:
+                break
+            entry.rename(entry.with_suffix(".empty"))
+            moved.append(entry.name)
         if moved:
             _fsync(log)
         return moved
 
-    def _fingerprint(self, connection: duckdb.DuckDBPyConnection, table: LakeTable, source: str) -> tuple[int, str]:
-        found = connection.execute(
-            f"select count(*), coalesce(bit_xor(md5_number_lower({table.key})), 0) from {source} as rows"
-        ).fetchone()
-        if found is None:
-            raise LakeDamaged(f"The lake table '{table.name}' cannot be counted. Run `activation lake verify`.")
-        return int(found[0]), str(found[1])
+
+def checksum_of(connection: duckdb.DuckDBPyConnection, table: LakeTable, source: str) -> str:
+    """A checksum of the keys of a relation's rows that depends neither on their order nor on the engine's version."""
+    found = connection.execute(
+        f"select coalesce(bit_xor(md5_number_lower({table.key})), 0) from {source} as kept"
+    ).fetchone()
+    return str(found[0]) if found else "0"
 
 
-def _in_utc(pa: Any, field: Any) -> Any:
-    """Our timestamps are UTC; Delta and Spark read them alike only when they say so."""
-    return pa.field(field.name, pa.timestamp("us", "UTC")) if pa.types.is_timestamp(field.type) else field
+def delta_schema(table: LakeTable) -> Any:
+    """A table's columns as a Delta schema; times are instants in UTC."""
+    from deltalake import Field, Schema
+    from deltalake.schema import ArrayType, PrimitiveType
 
-
-def _decoded(path: str) -> str:
-    from urllib.parse import unquote
-
-    return unquote(path)
+    types: dict[str, Any] = {
+        "VARCHAR": PrimitiveType("string"),
+        "VARCHAR[]": ArrayType(PrimitiveType("string"), contains_null=True),
+        "BLOB": PrimitiveType("binary"),
+        "TIMESTAMP": PrimitiveType("timestamp"),
+        "INTEGER": PrimitiveType("integer"),
+        "BOOLEAN": PrimitiveType("boolean"),
+    }
+    return Schema([Field(column.name, types[column.type], nullable=True) for column in table.columns])
 
 
 def _literal(text: str) -> str:

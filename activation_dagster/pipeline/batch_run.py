@@ -73,11 +73,13 @@ class BatchRun:
         names = [f"batch:{self.batch.batch_id}"]
         if phase in ONE_AT_A_TIME:
             names.append("environment")
+        taken: dict[str, Lease] = {}
+        batch = self.batch
         with self.places.state.write() as connection:
             now = self.places.clock()
             for name in names:
                 held = self._leases.get(name)
-                self._leases[name] = (
+                taken[name] = (
                     acquire(connection, name, self.places.holder, now=now, seconds=self.places.lease_seconds)
                     if held is None
                     else renew(connection, held, now=now, seconds=self.places.lease_seconds)
@@ -89,7 +91,10 @@ class BatchRun:
                         f"Batch {self.batch.batch_id} cannot begin to resolve, because an earlier batch of this "
                         "environment is not finished. Finish that one first; the sensor does so by itself."
                     )
-                self.batch = replace(self.batch, position=position)
+                batch = replace(self.batch, position=position)
+        # Only now: what a refused transaction took was rolled back, and who waits for LeaseHeld to pass asks again.
+        self._leases |= taken
+        self.batch = batch
         return self._leases[names[0]].fence
 
     def carry_out(

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from activation_dagster.domain.audiences import MILLIONTH, MeasureCondition
 from activation_dagster.domain.batches import Phase, PhaseReport
 from activation_dagster.domain.consent import ConsentStatus
+from activation_dagster.domain.contracts import Call
 from activation_dagster.lake.contract_sql import literal
 from activation_dagster.lake.paths import json_at
 from activation_dagster.lake.tables import MEMBERSHIPS
@@ -43,9 +44,33 @@ EPOCH_DAY = date(1970, 1, 1)
 
 def _compute_additions(run: BatchRun) -> None:
     """Make `new_traits`, `new_activity` and `new_choices`: what the batch's events say of their profiles."""
+    _speaking_events(run)
     _new_traits(run)
     _new_activity(run)
     _new_choices(run)
+    run.engine.forget("speaking_events")
+
+
+def _speaking_events(run: BatchRun) -> None:
+    """Make `speaking_events`: the few whose traits or context say something of the person, read out of the many once."""
+    names = {mapping.event_name for mapping in run.contracts.consent.mappings}
+    slugs = sorted(
+        contract.slug
+        for contract in run.contracts.events.values()
+        if contract.name in names or contract.call is Call.IDENTIFY
+    )
+    run.engine.make(
+        "speaking_ordinals",
+        "select v.ordinal, v.event_id, v.contract, v.contract_version, v.event_type, v.occurred_at, v.received_at, "
+        "r.profile_id from validated_events as v join resolved_events as r on r.ordinal = v.ordinal "
+        f"where r.profile_id is not null and v.contract in ({', '.join(map(literal, slugs)) or literal('')})",
+    )
+    run.engine.make(
+        "speaking_events",
+        "select s.*, e.properties, e.traits, e.context from ingested_events as e "
+        "join speaking_ordinals as s on s.ordinal = e.ordinal",
+    )
+    run.engine.forget("speaking_ordinals")
 
 
 def _new_traits(run: BatchRun) -> None:
@@ -54,11 +79,9 @@ def _new_traits(run: BatchRun) -> None:
         "identified_traits",
         f"""
         with identified as (
-            select r.profile_id, v.event_id, v.ordinal, v.occurred_at, e.traits, coalesce({country}) as country
-            from validated_events as v
-            join resolved_events as r on r.ordinal = v.ordinal
-            join ingested_events as e on e.ordinal = v.ordinal
-            where v.event_type = 'identify' and r.profile_id is not null
+            select e.profile_id, e.event_id, e.ordinal, e.occurred_at, e.traits, coalesce({country}) as country
+            from speaking_events as e
+            where e.event_type = 'identify'
         ),
         named as (
             select profile_id, event_id, ordinal, occurred_at, traits, unnest(json_keys(traits)) as trait
@@ -119,11 +142,10 @@ def _new_choices(run: BatchRun) -> None:
         )
         channels = ", ".join(literal(channel) for channel in mapping.channels)
         parts.append(
-            f"select r.profile_id, v.event_id, v.contract_version, {literal(mapping.purpose)} as purpose, "
+            f"select e.profile_id, e.event_id, e.contract_version, {literal(mapping.purpose)} as purpose, "
             f"unnest([{channels}]) as channel, {json_at(mapping.path)} as choice, "
-            f"least(v.occurred_at, v.received_at) as decided_at, {literal(mapping.mapping_id)} as mapping_id "
-            "from validated_events as v join resolved_events as r on r.ordinal = v.ordinal "
-            f"join ingested_events as e on e.ordinal = v.ordinal where v.contract = {literal(slug)}"
+            f"least(e.occurred_at, e.received_at) as decided_at, {literal(mapping.mapping_id)} as mapping_id "
+            f"from speaking_events as e where e.contract = {literal(slug)}"
         )
     run.engine.make(
         "new_choices",

@@ -6,7 +6,7 @@ import mmap
 from typing import Any
 
 from activation_dagster.domain.batches import Phase, PhaseReport
-from activation_dagster.domain.lexical import MAX_LINE_BYTES, SUSPECT_PATTERN, read_event
+from activation_dagster.domain.lexical import MAX_LINE_BYTES, ODD_PATTERN, SUSPECT_PATTERN, read_event
 from activation_dagster.domain.reasons import QuarantineReason
 from activation_dagster.domain.times import INSTANT_PATTERN
 from activation_dagster.lake.lines import landed_lines
@@ -34,7 +34,12 @@ def compute_ingested(run: BatchRun) -> None:
     lines, unreadable = landed_lines([(number, _content(run, number)) for number in range(len(segments))])
     engine.connection.register("landed_lines", lines)
     try:
-        engine.compute("ingest/suspect_lines", suspect_pattern=SUSPECT_PATTERN, max_line_bytes=MAX_LINE_BYTES)
+        engine.compute(
+            "ingest/suspect_lines",
+            suspect_pattern=SUSPECT_PATTERN,
+            odd_pattern=ODD_PATTERN,
+            max_line_bytes=MAX_LINE_BYTES,
+        )
         faults: list[tuple[int, int, str | None, bytes]] = [
             (found.segment_no, found.line_no, QuarantineReason.NOT_UTF8.value, found.line) for found in unreadable
         ]
@@ -51,6 +56,7 @@ def compute_ingested(run: BatchRun) -> None:
             {"segment_no": "INTEGER", "line_no": "BIGINT", "reason": "VARCHAR", "line": "BLOB"},
             faults,
         )
+        engine.make("odd_lines", "select segment_no, line_no from suspect_lines where is_odd")
         engine.compute("ingest/ingested_events", instant_pattern=INSTANT_PATTERN)
     finally:
         engine.connection.unregister("landed_lines")

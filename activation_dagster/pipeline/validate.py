@@ -20,45 +20,23 @@ def _judge(run: BatchRun) -> None:
             "call": "VARCHAR",
             "name": "VARCHAR",
             "owner": "VARCHAR",
-            "newest_version": "VARCHAR",
         },
         [
-            (contract.slug, contract.call.value, contract.name, contract.owner, contract.newest.version)
+            (contract.slug, contract.call.value, contract.name, contract.owner)
             for contract in run.contracts.events.values()
-        ],
-    )
-    engine.put(
-        "contract_versions",
-        {"contract": "VARCHAR", "version": "VARCHAR"},
-        [
-            (contract.slug, version.version)
-            for contract in run.contracts.events.values()
-            for version in contract.versions
         ],
     )
     engine.put("failure_owners", {"reason": "VARCHAR", "owner": "VARCHAR"}, [
         (mode.code, mode.owner) for mode in run.contracts.failure_modes.values() if mode.group == "quarantine"
     ])
-    engine.compute("validate/routed_events")
-    present = engine.rows(
-        "select distinct contract, contract_version from routed_events where contract_version is not null"
-    )
-    judgements: list[str] = []
-    for slug, name in sorted(present):
-        contract = run.contracts.events[slug]
-        version = contract.version(name)
-        assert version is not None
-        judgements.append(
-            judgement(contract, version, run.contracts.used_properties(contract), run.contracts.sums(contract))
-        )
-    engine.make(
-        "judged_events",
-        "\nunion all\n".join(judgements)
-        or "select 0::bigint as ordinal, null::varchar as violations, null::varchar as used_properties, "
-        "null::bigint[] as measured where false",
-    )
+    judgements = [
+        judgement(contract, version, run.contracts.used_properties(contract), run.contracts.sums(contract))
+        for contract in run.contracts.events.values()
+        for version in contract.versions
+    ]
+    engine.make("judged_events", "\nunion all\n".join(judgements))
     engine.compute("validate/event_verdicts")
-    engine.forget("judged_events", "routed_events")
+    engine.forget("judged_events")
 
 
 def _take_message_ids(run: BatchRun) -> None:

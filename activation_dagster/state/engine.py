@@ -148,7 +148,7 @@ def _open_sqlite(url: URL, where: str) -> State:
         )
 
         @event.listens_for(made, "connect")
-        def prepare(connection: sqlite3.Connection, _record: object) -> None:  # pyright: ignore[reportUnusedFunction]
+        def prepare(connection: sqlite3.Connection, _record: object) -> None:
             connection.isolation_level = None  # the driver begins nothing by itself: we say which BEGIN
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
@@ -160,7 +160,7 @@ def _open_sqlite(url: URL, where: str) -> State:
                 connection.execute("PRAGMA query_only=1")
 
         @event.listens_for(made, "begin")
-        def begin(connection: Connection) -> None:  # pyright: ignore[reportUnusedFunction]
+        def begin(connection: Connection) -> None:
             if writes:
                 _begin_immediate(connection)
             else:
@@ -195,7 +195,7 @@ def _open_postgres(url: URL, where: str) -> State:
     )
 
     @event.listens_for(pool, "handle_error")
-    def forget_values(context: ExceptionContext) -> None:  # pyright: ignore[reportUnusedFunction]
+    def forget_values(context: ExceptionContext) -> None:
         if context.sqlalchemy_exception is not None:
             without_values(context.sqlalchemy_exception)
         without_values(context.original_exception)

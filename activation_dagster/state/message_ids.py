@@ -29,26 +29,29 @@ class MessageIds:
 
         Taking again what this batch has taken changes nothing.
         """
-        others = set(self.taken(keys, batch_no=batch_no, arrival_hour=arrival_hour))
         bucket = self._bucket(arrival_hour)
-        wanted = [(key, batch_no) for key in keys if key not in others] if others else [(key, batch_no) for key in keys]
-        inserted = insert_in_chunks(self._state, bucket, ("key", "batch_no"), wanted)
-        if inserted == len(wanted):
-            return sorted(others)
-        # Some stood already: ours, from a run that broke off, or those of a batch that was quicker a moment ago.
-        others |= set(self.taken(keys, batch_no=batch_no, arrival_hour=arrival_hour))
+        others = self._owned_by_others(keys, batch_no, arrival_hour, but_for=bucket.name)
+        wanted = [(key, batch_no) for key in keys if key not in others]
+        if insert_in_chunks(self._state, bucket, ("key", "batch_no"), wanted) < len(wanted):
+            # Some stood already: ours, from a run that broke off, or another batch's of the same hours.
+            others |= self._owned_by_others(keys, batch_no, arrival_hour)
         return sorted(others)
 
     def taken(self, keys: Sequence[bytes], *, batch_no: int, arrival_hour: datetime) -> list[bytes]:
         """Those of the keys that batches other than this one have taken inside the window."""
+        return sorted(self._owned_by_others(keys, batch_no, arrival_hour))
+
+    def _owned_by_others(
+        self, keys: Sequence[bytes], batch_no: int, arrival_hour: datetime, *, but_for: str = ""
+    ) -> set[bytes]:
         found: set[bytes] = set()
         with self._state.read() as connection:
             for table in self._probed(connection, arrival_hour):
-                if connection.execute(select(table.c.key).limit(1)).first() is None:
+                if table.name == but_for or connection.execute(select(table.c.key).limit(1)).first() is None:
                     continue
                 query = select(table.c.key).where(table.c.batch_no != batch_no)
                 found.update(bytes(row[0]) for row in select_in(connection, query, table.c.key, keys))
-        return sorted(found)
+        return found
 
     def forget(self, *, newest_hour: datetime) -> list[str]:
         """Drop the buckets that no event arriving at `newest_hour` or later can meet; their table names."""

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import ARRAY, Connection, FromClause, String, bindparam, func, select
+from sqlalchemy import ARRAY, Connection, FromClause, String, bindparam, func, select, true
 
 from activation_dagster.state.tables import profile_redirects, profiles
 
@@ -87,19 +87,17 @@ def _edges(connection: Connection, profile_ids: list[str], up_to_seq: int | None
         return {}
     given = _given(connection, profile_ids)
     redirects = profile_redirects
-    known = True if up_to_seq is None else redirects.c.seq <= up_to_seq
+    known = true() if up_to_seq is None else redirects.c.seq <= up_to_seq
     up = select(given.c.value.label("profile")).cte("up", recursive=True)
-    up = up.union(
-        select(redirects.c.to_profile).join(up, redirects.c.from_profile == up.c.profile).where(known)  # pyright: ignore
-    )
+    up = up.union(select(redirects.c.to_profile).join(up, redirects.c.from_profile == up.c.profile).where(known))
     down = select(up.c.profile).cte("down", recursive=True)
     down = down.union(
-        select(redirects.c.from_profile).join(down, redirects.c.to_profile == down.c.profile).where(known)  # pyright: ignore
+        select(redirects.c.from_profile).join(down, redirects.c.to_profile == down.c.profile).where(known)
     )
     query = (
         select(redirects.c.from_profile, redirects.c.to_profile)
         .join(down, redirects.c.from_profile == down.c.profile)
-        .where(known)  # pyright: ignore
+        .where(known)
     )
     return {row[0]: row[1] for row in connection.execute(query)}
 

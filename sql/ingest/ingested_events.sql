@@ -1,9 +1,10 @@
 -- Every line of a batch as received: its envelope read once, its times corrected for a wrong device clock.
 -- grain: one line of one landing segment
 with lines as (
-    select l.segment_no, l.line_no, l.line
+    select l.segment_no, l.line_no, l.line, o.line_no is not null as is_odd
     from landed_lines as l
     anti join line_faults as f on l.segment_no = f.segment_no and l.line_no = f.line_no
+    left join odd_lines as o on l.segment_no = o.segment_no and l.line_no = o.line_no
 ),
 read as (
     select
@@ -14,8 +15,10 @@ read as (
             "userId": "VARCHAR", "anonymousId": "VARCHAR", "timestamp": "VARCHAR", "originalTimestamp": "VARCHAR",
             "sentAt": "VARCHAR", "receivedAt": "VARCHAR", "properties": "JSON", "traits": "JSON",
             "context": "JSON"}') as e,
-        json_type(line, ['type', 'messageId', 'userId', 'anonymousId', 'previousId', 'groupId', 'event']) as text_types,
-        json_type(line, ['timestamp', 'originalTimestamp', 'sentAt', 'receivedAt']) as time_types
+        case when is_odd then json_type(line, ['type', 'messageId', 'userId', 'anonymousId', 'previousId', 'groupId',
+            'event']) end as text_types,
+        case when is_odd then json_type(line, ['timestamp', 'originalTimestamp', 'sentAt', 'receivedAt']) end
+            as time_types
     from lines
 ),
 times as (
@@ -35,11 +38,17 @@ times as (
                 then substr(e."timestamp", 1, 2) in ('19', '20', '21') and substr(e."timestamp", 12, 2) < '24'
                 else regexp_full_match(e."timestamp", $instant_pattern) end
             then try_cast(e."timestamp" as timestamp) end as stated_at,
-        case when regexp_full_match(e."originalTimestamp", $instant_pattern)
+        case when case when translate(e."originalTimestamp", '123456789', '000000000') = '0000-00-00T00:00:00.000Z'
+                then substr(e."originalTimestamp", 1, 2) in ('19', '20', '21') and substr(e."originalTimestamp", 12, 2) < '24'
+                else regexp_full_match(e."originalTimestamp", $instant_pattern) end
             then try_cast(e."originalTimestamp" as timestamp) end as original_at,
-        case when regexp_full_match(e."sentAt", $instant_pattern)
+        case when case when translate(e."sentAt", '123456789', '000000000') = '0000-00-00T00:00:00.000Z'
+                then substr(e."sentAt", 1, 2) in ('19', '20', '21') and substr(e."sentAt", 12, 2) < '24'
+                else regexp_full_match(e."sentAt", $instant_pattern) end
             then try_cast(e."sentAt" as timestamp) end as sent_at,
-        case when regexp_full_match(e."receivedAt", $instant_pattern)
+        case when case when translate(e."receivedAt", '123456789', '000000000') = '0000-00-00T00:00:00.000Z'
+                then substr(e."receivedAt", 1, 2) in ('19', '20', '21') and substr(e."receivedAt", 12, 2) < '24'
+                else regexp_full_match(e."receivedAt", $instant_pattern) end
             then try_cast(e."receivedAt" as timestamp) end as claimed_received_at,
         e.properties as properties,
         e.traits as traits,
@@ -50,15 +59,15 @@ judged as (
     select
         *,
         case
-            when text_types[1] is distinct from 'VARCHAR'
+            when event_type is null
                 or event_type not in ('identify', 'track', 'page', 'screen', 'group', 'alias') then 'unknown_type'
-            when list_has_any(text_types, ['BOOLEAN', 'UBIGINT', 'BIGINT', 'HUGEINT', 'DOUBLE', 'ARRAY', 'OBJECT'])
+            when text_types is not null and list_has_any(text_types, ['BOOLEAN', 'UBIGINT', 'BIGINT', 'HUGEINT', 'DOUBLE', 'ARRAY', 'OBJECT'])
                 or not coalesce(starts_with(properties, '{'), true) or not coalesce(starts_with(traits, '{'), true)
                 or not coalesce(starts_with(context, '{'), true)
                 or length(message_text) > 100 then 'invalid_envelope'
             when event_type = 'track' and coalesce(event_text, '') = '' then 'missing_event_name'
             when user_id is null and anonymous_id is null then 'no_identifier'
-            when list_has_any(time_types, ['BOOLEAN', 'UBIGINT', 'BIGINT', 'HUGEINT', 'DOUBLE', 'ARRAY', 'OBJECT'])
+            when (time_types is not null and list_has_any(time_types, ['BOOLEAN', 'UBIGINT', 'BIGINT', 'HUGEINT', 'DOUBLE', 'ARRAY', 'OBJECT']))
                 or (stated_text is not null and stated_at is null)
                 or (original_text is not null and original_at is null)
                 or (sent_text is not null and sent_at is null)

@@ -1,6 +1,6 @@
--- Lines that hold, or may hide, a fault of their text; only these are read byte by byte.
+-- Lines that hold, or may hide, a fault of their text or a text field that is no text; only these are read one by one.
 -- grain: one line of one landing segment
-select segment_no, line_no, line
+select segment_no, line_no, line, regexp_matches(line, $odd_pattern) as is_odd
 from landed_lines
 where line is not null
     and (not json_valid(line)

@@ -191,3 +191,15 @@ def test_inserting_keeps_what_the_transaction_wrote_before(state: State) -> None
         insert_new(connection, loaded, COLUMNS, days(3_000))
         insert_new(connection, loaded, COLUMNS, days(3_000, seq=2))
         assert connection.execute(select(func.count()).select_from(halts)).scalar_one() == 1
+
+
+def test_probing_keeps_the_conditions_of_the_question(state: State) -> None:
+    with state.write() as connection:
+        insert_new(
+            connection, identifiers, IDENTIFIERS, [(bytes([n]) * 16, "k", f"v{n}", "p", n, "e") for n in range(9)]
+        )
+        query = select(identifiers.c.seq).where(identifiers.c.value.in_(["v1", "v2", "v3"]), identifiers.c.seq > 1)
+        found = select_in(connection, query, identifiers.c.key, [bytes([n]) * 16 for n in (0, 1, 2, 8)])
+        assert list(found) == [(2,)]
+        found = select_in(connection, select(identifiers.c.seq), identifiers.c.value, ['"v5"', "v5", "ü"])
+        assert list(found) == [(5,)]

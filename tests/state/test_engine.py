@@ -136,9 +136,13 @@ def test_a_reading_transaction_sees_one_moment(state: State) -> None:
 
 
 def test_a_writing_transaction_that_raises_leaves_nothing(state: State) -> None:
-    with pytest.raises(ZeroDivisionError), state.write() as connection:
-        next_seq(connection)
-        raise ZeroDivisionError
+    def number_and_fail() -> None:
+        with state.write() as connection:
+            next_seq(connection)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        number_and_fail()
     with state.write() as connection:
         assert next_seq(connection) == 1
 

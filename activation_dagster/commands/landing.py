@@ -1,0 +1,85 @@
+"""`activation events` and `activation simulate`: events into landing, from a file or made up."""
+
+from __future__ import annotations
+
+import gzip
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from activation_dagster.commands.installation import opened
+from activation_dagster.commands.printing import AsJson, print_json, say
+
+app = typer.Typer(help="Events before they are judged.", no_args_is_help=True)
+
+SEGMENT_BYTES = 8 * 1024 * 1024
+"""Size of a sealed segment as landed by hand: big enough for bulk, small enough for a batch of several."""
+
+Source = Annotated[str, typer.Option(help="The source whose landing folder the events go to.")]
+
+
+@app.command()
+def land(
+    file: Annotated[
+        Path,
+        typer.Argument(exists=True, dir_okay=False, readable=True, help="NDJSON, plain or .gz: one event a line."),
+    ],
+    *,
+    source: Source,
+    as_json: AsJson = False,
+) -> None:
+    """Land a file of NDJSON as sealed segments, in its order."""
+    _land(_lines(file), source=source, as_json=as_json)
+
+
+def simulate(
+    *,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same message ids: landing it twice repeats.")] = 1,
+    people: Annotated[int, typer.Option(min=1, help="How many people.")] = 1_000,
+    events: Annotated[int, typer.Option(min=1, help="How many lines, dirt included.")] = 20_000,
+    source: Source = "shop",
+    as_json: AsJson = False,
+) -> None:
+    """Land the events of a made-up shop, with known dirt in them."""
+    from activation_dagster.sources.simulator import simulate as make_up
+    from activation_dagster.wiring import utc_now
+
+    made = make_up(seed=seed, people=people, events=events, now=utc_now())
+    _land(made.lines, source=source, as_json=as_json)
+
+
+def _lines(file: Path) -> Iterator[bytes]:
+    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as lines:
+        for line in lines:
+            yield line.removesuffix(b"\n")
+
+
+def _land(lines: Iterable[bytes], *, source: str, as_json: bool) -> None:
+    from activation_dagster.sources.land import land_in_segments, numbered_suffixes
+
+    counted = 0
+
+    def counting() -> Iterator[bytes]:
+        nonlocal counted
+        for line in lines:
+            counted += 1
+            yield line
+
+    with opened() as places:
+        sealed = land_in_segments(
+            places.landing,
+            source,
+            counting(),
+            segment_bytes=SEGMENT_BYTES,
+            clock=places.clock,
+            suffixes=numbered_suffixes(uuid.uuid4().hex[:12]),  # a name of this landing's own; nothing is decided by it
+        )
+    size = sum(segment.size_bytes for segment in sealed)
+    if as_json:
+        segments = [segment.segment_id for segment in sealed]
+        print_json({"source": source, "lines": counted, "bytes": size, "segments": segments})
+    else:
+        say(f"Landed {counted:,} lines of source '{source}' in {len(sealed):,} sealed segments ({size:,} bytes).")

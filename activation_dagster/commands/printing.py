@@ -1,0 +1,108 @@
+"""How commands answer: JSON with stable keys for programs, tables that fit 100 columns for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH = 100
+"""Columns of a table where the terminal does not say how many it has (a pipe, a file, CI)."""
+
+FOUND = 1
+"""Exit code: the command worked, and found faults, a broken sum or damage."""
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+By = Annotated[str, typer.Option(help="Who does this; it is written to the control log.")]
+Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")]
+Reveal = Annotated[bool, typer.Option("--reveal", help="Show personal data instead of its shape.")]
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: dataclasses as objects, instants as RFC 3339 in UTC, enumerations by their value."""
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(inner) for inner in cast("Iterable[Any]", value)]
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return value
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value, indented."""
+    sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def console() -> Console:
+    """Where people read: as wide as the terminal, or 100 columns where there is none."""
+    from rich.console import Console
+
+    is_terminal = sys.stdout.isatty()
+    return Console(width=None if is_terminal else WIDTH, highlight=False, soft_wrap=False)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", empty: str = "") -> None:
+    """Print rows as a table; numbers stand right. Without rows, the sentence `empty`."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    kept = [list(row) for row in rows]
+    if not kept:
+        console().print(Text(empty or "Nothing."))
+        return
+    made = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, title_style="bold")
+    for place, column in enumerate(columns):
+        is_number = all(isinstance(row[place], int | float) for row in kept)
+        made.add_column(column, justify="right" if is_number else "left", overflow="fold")
+    for row in kept:
+        made.add_row(*(Text(shown(value)) for value in row))  # Text: what data says is no markup
+    console().print(made)
+
+
+def say(sentence: str) -> None:
+    """Print one sentence for people."""
+    from rich.text import Text
+
+    console().print(Text(sentence))
+
+
+def warn(sentence: str) -> None:
+    """Print one sentence on stderr."""
+    sys.stderr.write(sentence + "\n")
+
+
+def shown(value: object) -> str:
+    """A value as people read it."""
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case datetime():
+            return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        case Enum():
+            return str(value.value)
+        case _:
+            return str(value)
+
+
+def end(*, found: bool) -> NoReturn:
+    """Leave with 1 where something was found, else with 0."""
+    raise typer.Exit(FOUND if found else 0)

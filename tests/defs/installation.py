@@ -1,0 +1,163 @@
+"""An installation under one folder, run through Dagster in this process: real landing, state, lake and far end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+from dagster import (
+    AssetKey,
+    DagsterInstance,
+    Definitions,
+    ExecuteInProcessResult,
+    RunRequest,
+    SensorDefinition,
+    build_sensor_context,
+)
+from dagster._core.definitions.sensor_definition import SensorExecutionData
+from pydantic import SecretStr
+
+from activation_dagster.definitions import build_defs
+from activation_dagster.destinations.standin.app import StandinSettings
+from activation_dagster.destinations.standin.server import running_standin
+from activation_dagster.domain.landing import Segment
+from activation_dagster.pipeline.places import Places
+from activation_dagster.settings import Settings
+from activation_dagster.sources.landing import Landing
+from activation_dagster.wiring import open_places
+from tests.destinations.far_end import API_KEY, FarEnd
+
+WORKFLOW_ID = 4711
+"""The journey that contracts/workflows/vip_journey.yaml names."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Clock:
+    """A clock that tests move; it stands still otherwise."""
+
+    now: datetime
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **by: float) -> None:
+        self.now += timedelta(**by)
+
+
+@dataclass(slots=True, kw_only=True)
+class Installation:
+    """One installation with its Dagster instance; `cursors` are what Dagster would keep for each sensor."""
+
+    settings: Settings
+    instance: DagsterInstance
+    defs: Definitions
+    clock: Callable[[], datetime]
+    cursors: dict[str, str | None] = field(default_factory=dict[str, str | None])
+
+    # -- what others do -----------------------------------------------------------------------------------------------
+
+    def land(self, lines: Iterable[bytes], *, at: datetime, suffix: str = "a", source: str = "shop") -> Segment:
+        """Seal events as one segment."""
+        return Landing(self.settings.landing_root).seal(source, lines, sealed_at=at, suffix=suffix)
+
+    # -- what Dagster does --------------------------------------------------------------------------------------------
+
+    def tick(self, name: str) -> SensorExecutionData:
+        """Evaluate a sensor once, as the daemon would, keeping its cursor."""
+        definition = self.defs.get_sensor_def(name)
+        assert isinstance(definition, SensorDefinition)
+        repository = self.defs.get_repository_def()
+        resources = {key: repository.get_top_level_resources()[key] for key in ("workbench", "duckdb")}
+        with build_sensor_context(
+            instance=self.instance,
+            cursor=self.cursors.get(name),
+            repository_def=repository,
+            sensor_name=name,
+            resources=resources,
+            definitions=self.defs,
+        ) as context:
+            data = definition.evaluate_tick(context)
+        self.cursors[name] = data.cursor
+        return data
+
+    def run(self, request: RunRequest, *, job: str = "activation_job") -> ExecuteInProcessResult:
+        """Carry out what a sensor asked for, in this process."""
+        return self.defs.get_job_def(job).execute_in_process(
+            instance=self.instance,
+            partition_key=request.partition_key,
+            tags=dict(request.tags),
+            raise_on_error=False,
+        )
+
+    def work(self) -> list[ExecuteInProcessResult]:
+        """Tick and run until landing is empty and nothing is due."""
+        done: list[ExecuteInProcessResult] = []
+        while True:
+            for name, job in (("landing_sensor", "activation_job"), ("delivery_sensor", "deliver_job")):
+                requests = self.tick(name).run_requests or []
+                if requests:
+                    break
+            else:
+                return done
+            done += [self.run(request, job=job) for request in requests]
+
+    def materialise(
+        self, *assets: str, tags: Mapping[str, str] | None = None, partition_key: str | None = None
+    ) -> ExecuteInProcessResult:
+        """Materialise assets (all of them where none is named), as the web interface and backfills do."""
+        job = self.defs.get_implicit_global_asset_job_def()
+        selection = [AssetKey(name) for name in assets] or None
+        return job.execute_in_process(
+            instance=self.instance,
+            asset_selection=selection,
+            partition_key=partition_key,
+            tags=dict(tags or {}),
+            raise_on_error=False,
+        )
+
+    # -- what is there ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def places(self) -> Generator[Places]:
+        with open_places(self.settings, clock=self.clock) as places:
+            yield places
+
+    def metadata(self, asset: str) -> dict[str, Any]:
+        """The metadata of an asset's latest materialisation, as plain values."""
+        event = self.instance.get_latest_materialization_event(AssetKey(asset))
+        assert event is not None and event.asset_materialization is not None
+        return {name: value.value for name, value in event.asset_materialization.metadata.items()}
+
+
+def settings_under(folder: Path, *, address: str, **more: Any) -> Settings:
+    """The settings of an installation under one folder that sends to a stand-in."""
+    return Settings(home=folder / "home", iterable_base_url=address, iterable_api_key=SecretStr(API_KEY), **more)
+
+
+@contextmanager
+def installed(settings: Settings, *, clock: Callable[[], datetime]) -> Generator[Installation]:
+    """An installation with a Dagster instance of its own, gone afterwards."""
+    with DagsterInstance.local_temp(str(settings.home)) as instance:
+        yield Installation(
+            settings=settings, instance=instance, defs=build_defs(settings, clock=clock), clock=clock
+        )
+
+
+@contextmanager
+def far_end_under(folder: Path) -> Generator[FarEnd]:
+    """A stand-in for Iterable that knows our journey."""
+    standin = StandinSettings(
+        store=folder / "standin.sqlite", api_key=API_KEY, workflow_ids=(WORKFLOW_ID,), rate_scale=1_000.0
+    )
+    with running_standin(standin) as address, httpx.Client(base_url=address, headers={"Api-Key": API_KEY}) as client:
+        yield FarEnd(address=address, client=client)
+
+
+def this_hour() -> datetime:
+    """The running hour (UTC)."""
+    return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
