@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from activation_dagster.commands import consent, contracts, incidents, lake, landing, sends
+from activation_dagster.commands import consent, contracts, incidents, lake, landing, quarantine, sends
 from activation_dagster.commands.demonstration import demo, ui
 from activation_dagster.commands.status import status
 from activation_dagster.commands.work import work
@@ -26,6 +26,7 @@ for verb in (status, work, landing.simulate, demo, ui):
 for noun, verbs in {
     "contracts": contracts.app,
     "events": landing.app,
+    "quarantine": quarantine.app,
     "consent": consent.app,
     "sends": sends.app,
     "incidents": incidents.app,

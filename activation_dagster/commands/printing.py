@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 WIDTH = 100
 """Columns of a table where the terminal does not say how many it has (a pipe, a file, CI)."""
 
+SHORT = 20
+"""Cells up to this long are never broken: names and times are read whole, sentences wrap."""
+
 FOUND = 1
 """Exit code: the command worked, and found faults, a broken sum or damage."""
 
@@ -44,7 +47,9 @@ def plain(value: Any) -> Any:
 
 def print_json(value: Any) -> None:
     """Print one JSON value, indented."""
-    sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n"
+    # Half a surrogate, which quarantined events may hold, cannot be written as UTF-8; as \udXXX it is JSON again.
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode())
 
 
 def console() -> Console:
@@ -61,16 +66,18 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
     from rich.table import Table
     from rich.text import Text
 
-    kept = [list(row) for row in rows]
+    kept = [[row_value if isinstance(row_value, int | float) else shown(row_value) for row_value in row] for row in rows]
     if not kept:
         console().print(Text(empty or "Nothing."))
         return
     made = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, title_style="bold")
     for place, column in enumerate(columns):
-        is_number = all(isinstance(row[place], int | float) for row in kept)
-        made.add_column(column, justify="right" if is_number else "left", overflow="fold")
+        cells = [row[place] for row in kept]
+        is_number = all(isinstance(cell, int) and not isinstance(cell, bool) for cell in cells)
+        is_short = max(len(shown(cell)) for cell in cells) <= SHORT
+        made.add_column(column, justify="right" if is_number else "left", overflow="fold", no_wrap=is_short)
     for row in kept:
-        made.add_row(*(Text(shown(value)) for value in row))  # Text: what data says is no markup
+        made.add_row(*(Text(shown(cell)) for cell in row))  # Text: what data says is no markup
     console().print(made)
 
 
@@ -78,7 +85,7 @@ def say(sentence: str) -> None:
     """Print one sentence for people."""
     from rich.text import Text
 
-    console().print(Text(sentence))
+    console().print(Text(shown(sentence)))
 
 
 def warn(sentence: str) -> None:
@@ -87,7 +94,7 @@ def warn(sentence: str) -> None:
 
 
 def shown(value: object) -> str:
-    """A value as people read it."""
+    """A value as people read it; what could drive a terminal is escaped, because data may hold it."""
     match value:
         case None:
             return "–"
@@ -96,11 +103,11 @@ def shown(value: object) -> str:
         case int():
             return f"{value:,}"
         case datetime():
-            return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+            return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
         case Enum():
             return str(value.value)
         case _:
-            return str(value)
+            return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in str(value))
 
 
 def end(*, found: bool) -> NoReturn:

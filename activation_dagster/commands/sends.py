@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The ledger, halts and holds.", no_args_is_help=True)
 
 Scope = Annotated[str, typer.Argument(help="'*', workflow:ID, channel:NAME or destination:NAME.")]
+BEGINNING = 13
+"""So much of an id is printed in a table; `explain` takes the beginning for the whole, and --json prints the whole."""
+
 PERSONAL = ("profile_key", "data_fields", "profile_fields")
 
 
@@ -55,9 +58,9 @@ def list_them(
         print_json([_as_object(send, reveal=reveal) for send in found])
         return
     print_table(
-        ["send", "workflow", "profile", "status", "reason", "triggered", "answered"],
+        ["send", "workflow", "profile", "status", "reason", "triggered"],
         [
-            (s.send_key, s.workflow_id, s.profile_id, s.status, s.reason, s.triggered_at, s.answered_at)
+            (s.send_key[:BEGINNING], s.workflow_id, s.profile_id[:BEGINNING], s.status, s.reason, s.triggered_at)
             for s in found
         ],
         empty="The ledger holds no such send.",

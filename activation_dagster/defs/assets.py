@@ -99,7 +99,7 @@ def ingested_events(context: AssetExecutionContext, workbench: ResourceParam[Wor
     scope = scope_of(context)
     worked = workbench.carry_out(scope, Phase.INGESTED)
     if scope.batch_id is not None:
-        key = key_of(worked[0].batch.arrival_hour, now=workbench.places.clock())
+        key = key_of(worked[0].batch.arrival_hour)
         context.log_event(landed(worked[0].batch, partition=key))
     return materialised("ingested_events", INGESTED, worked, uri=workbench.uri_of(INGESTED))
 

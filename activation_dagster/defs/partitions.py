@@ -26,7 +26,7 @@ def hour_of(key: str) -> datetime:
     return datetime.strptime(key, KEY_FORMAT).replace(tzinfo=UTC)
 
 
-def key_of(arrival_hour: datetime, *, now: datetime) -> str | None:
+def key_of(arrival_hour: datetime) -> str | None:
     """The partition key of an arrival hour, or None for an hour that is no partition (a clock was wrong)."""
     key = hour_key(arrival_hour)
-    return key if HOURLY.has_partition_key(key, current_time=now) else None
+    return key if HOURLY.has_partition_key(key) else None

@@ -75,7 +75,7 @@ def _plan(context: SensorEvaluationContext, workbench: Workbench, *, now: dateti
     is_full = scanned is None or now - scanned >= FULL_SCAN_EVERY
     batch = plan_batch(workbench.places, provenance=Provenance.LIVE, now=now, since=None if is_full else recent(now))
     if batch is not None:
-        return SensorResult([_request(batch, attempt=1, now=now)], cursor=context.cursor)
+        return SensorResult([_request(batch, attempt=1)], cursor=context.cursor)
     return SensorResult(
         skip_reason="Nothing waits in landing.", cursor=now.isoformat() if is_full else context.cursor
     )
@@ -97,7 +97,7 @@ def _unfinished(instance: DagsterInstance, workbench: Workbench, *, now: datetim
             failures = _attempts(instance, batch)
             wait = _wait_seconds(failures, now=now)
             if wait <= 0:
-                return _request(batch, attempt=len(failures) + 1, now=now)
+                return _request(batch, attempt=len(failures) + 1)
             obstacle = f"its last run failed; it starts again in {wait:.0f} s"
         if batch.position is not None:  # what it will write stands before all others, so nobody may begin to resolve
             return SkipReason(f"The batch {batch.batch_id} must be finished first, and {obstacle}.")
@@ -117,10 +117,10 @@ def _wait_seconds(attempts: Sequence[datetime], *, now: datetime) -> float:
     return back_off - (now - max(attempts)).total_seconds()
 
 
-def _request(batch: Batch, *, attempt: int, now: datetime) -> RunRequest:
+def _request(batch: Batch, *, attempt: int) -> RunRequest:
     return RunRequest(
         run_key=f"{batch.batch_id}:{attempt}",
-        partition_key=key_of(batch.arrival_hour, now=now),
+        partition_key=key_of(batch.arrival_hour),
         tags={
             BATCH_TAG: batch.batch_id,
             LANE_TAG: LIVE,

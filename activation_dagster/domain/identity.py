@@ -167,6 +167,10 @@ class IdentityGraph:
 
         `rank` is the event's place in the batch, by which profiles made in one batch have an age.
         """
+        if not blocked and identifiers:
+            owners = {self.owner(identifier) for identifier in identifiers}
+            if len(owners) == 1 and (only := next(iter(owners))) is not None:
+                return only  # what is known and agrees says nothing new: most events, once history has grown
         offered = sorted(identifiers, key=lambda identifier: self._rank[identifier.kind])
         left_out: list[Identifier] = []
         while offered and not self._fits(offered):

@@ -16,7 +16,6 @@ from dagster import (
     Definitions,
     ExecuteInProcessResult,
     RunRequest,
-    SensorDefinition,
     build_sensor_context,
 )
 from dagster._core.definitions.sensor_definition import SensorExecutionData
@@ -69,9 +68,8 @@ class Installation:
 
     def tick(self, name: str) -> SensorExecutionData:
         """Evaluate a sensor once, as the daemon would, keeping its cursor."""
-        definition = self.defs.get_sensor_def(name)
-        assert isinstance(definition, SensorDefinition)
         repository = self.defs.get_repository_def()
+        definition = repository.get_sensor_def(name)
         resources = {key: repository.get_top_level_resources()[key] for key in ("workbench", "duckdb")}
         with build_sensor_context(
             instance=self.instance,
@@ -79,7 +77,6 @@ class Installation:
             repository_def=repository,
             sensor_name=name,
             resources=resources,
-            definitions=self.defs,
         ) as context:
             data = definition.evaluate_tick(context)
         self.cursors[name] = data.cursor
@@ -87,7 +84,7 @@ class Installation:
 
     def run(self, request: RunRequest, *, job: str = "activation_job") -> ExecuteInProcessResult:
         """Carry out what a sensor asked for, in this process."""
-        return self.defs.get_job_def(job).execute_in_process(
+        return self.defs.get_repository_def().get_job(job).execute_in_process(
             instance=self.instance,
             partition_key=request.partition_key,
             tags=dict(request.tags),
@@ -110,7 +107,7 @@ class Installation:
         self, *assets: str, tags: Mapping[str, str] | None = None, partition_key: str | None = None
     ) -> ExecuteInProcessResult:
         """Materialise assets (all of them where none is named), as the web interface and backfills do."""
-        job = self.defs.get_implicit_global_asset_job_def()
+        job = self.defs.get_repository_def().get_implicit_global_asset_job_def()
         selection = [AssetKey(name) for name in assets] or None
         return job.execute_in_process(
             instance=self.instance,
@@ -142,7 +139,9 @@ def settings_under(folder: Path, *, address: str, **more: Any) -> Settings:
 @contextmanager
 def installed(settings: Settings, *, clock: Callable[[], datetime]) -> Generator[Installation]:
     """An installation with a Dagster instance of its own, gone afterwards."""
-    with DagsterInstance.local_temp(str(settings.home)) as instance:
+    history = settings.home / "dagster"
+    history.mkdir(parents=True)
+    with DagsterInstance.local_temp(str(history)) as instance:
         yield Installation(
             settings=settings, instance=instance, defs=build_defs(settings, clock=clock), clock=clock
         )
