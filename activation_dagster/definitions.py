@@ -1,4 +1,4 @@
-"""The one door for Dagster: everything it may show, start and watch, over the installation that the environment names."""
+"""The one door for Dagster: all that it may show, start and watch of the installation that the environment names."""
 
 from __future__ import annotations
 

@@ -48,7 +48,5 @@ def resolve(
     with opened() as places, places.state.write() as connection:
         closed = incidents.resolve(connection, incident, by=by, resolution=resolution, now=places.clock())
     if not closed:
-        raise WrongUse(
-            f"No incident '{incident}' is open, in the incidents of state. See `activation incidents list`."
-        )
+        raise WrongUse(f"No incident '{incident}' is open, in the incidents of state. See `activation incidents list`.")
     say(f"Incident {incident} is resolved.")

@@ -66,7 +66,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
     from rich.table import Table
     from rich.text import Text
 
-    kept = [[row_value if isinstance(row_value, int | float) else shown(row_value) for row_value in row] for row in rows]
+    kept = [
+        [row_value if isinstance(row_value, int | float) else shown(row_value) for row_value in row] for row in rows
+    ]
     if not kept:
         console().print(Text(empty or "Nothing."))
         return

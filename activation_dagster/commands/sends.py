@@ -77,9 +77,7 @@ def _as_object(send: Send, *, reveal: bool) -> dict[str, object]:
 
 
 @app.command()
-def halt(
-    scope: Scope, *, by: By, why: Annotated[str, typer.Option(help="Why, in a sentence.")]
-) -> None:
+def halt(scope: Scope, *, by: By, why: Annotated[str, typer.Option(help="Why, in a sentence.")]) -> None:
     """Stop every send inside a scope: when this returns, nothing of it is claimed any more."""
     from activation_dagster.state import halts
 
@@ -149,5 +147,3 @@ def release(
             send_keys=key or None,
         )
     say(f"Released {count:,} held send{'s' if count != 1 else ''}; the gate decides when they are due.")
-
-

@@ -73,9 +73,7 @@ def _print(environment: str, found: Totals, incidents: int, halted: list[str]) -
         f"received {found.received:,} = accepted {found.accepted:,} + duplicate {found.duplicate:,} "
         f"+ quarantined {found.quarantined:,} + shed {found.shed:,}"
     )
-    say(
-        f"decisions {found.decisions:,} = sent {found.sent:,} + refused {found.refused:,} + pending {found.pending:,}"
-    )
+    say(f"decisions {found.decisions:,} = sent {found.sent:,} + refused {found.refused:,} + pending {found.pending:,}")
     say("Both sums hold in every batch." if found.conserved else "A SUM IS BROKEN: see `activation incidents list`.")
     if halted:
         say(f"Halted: {', '.join(halted)}. See `activation sends resume`.")

@@ -22,10 +22,17 @@ from activation_dagster.domain.batches import Batch
 from activation_dagster.lake.tables import LakeTable
 
 if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
     from activation_dagster.pipeline.send import DeliveryReport
     from activation_dagster.pipeline.watch import BatchSums
 
+    Result: TypeAlias = MaterializeResult[Any]
+else:
+    Result = MaterializeResult  # Dagster reads this from the assets' signatures, and refuses it with an argument
+
 T = TypeVar("T")
+
 
 def schema_of(table: LakeTable) -> TableSchema:
     """A lake table's columns as Dagster shows them."""
@@ -33,7 +40,8 @@ def schema_of(table: LakeTable) -> TableSchema:
         columns=[TableColumn(name=c.name, type=c.type.lower(), description=c.description) for c in table.columns]
     )
 
-def materialised(asset: str, table: LakeTable, worked: Sequence[Worked], *, uri: str) -> MaterializeResult:
+
+def materialised(asset: str, table: LakeTable, worked: Sequence[Worked], *, uri: str) -> Result:
     """What an asset wrote to its lake table for the batches of a run, and what its checks say; none is a result too."""
     rows = sum(
         report.tables[table.name].rows
@@ -41,8 +49,7 @@ def materialised(asset: str, table: LakeTable, worked: Sequence[Worked], *, uri:
         for report in work.reports.values()
         if table.name in report.tables
     )
-    checks = [check for check in OF_BATCHES if check.asset == asset]
-    return MaterializeResult(
+    return Result(
         asset_key=asset,
         metadata={
             "dagster/row_count": rows,
@@ -51,12 +58,17 @@ def materialised(asset: str, table: LakeTable, worked: Sequence[Worked], *, uri:
             **_times(worked),
             **_counts(worked),
         },
-        check_results=[_result(check, [(work.batch.batch_id, check.judge(work)) for work in worked]) for check in checks],
+        check_results=[
+            _result(check, [(work.batch.batch_id, check.judge(work)) for work in worked])
+            for check in OF_BATCHES
+            if check.asset == asset
+        ],
     )
 
-def delivered(report: DeliveryReport, sums: Sequence[BatchSums], *, uri: str) -> MaterializeResult:
+
+def delivered(report: DeliveryReport, sums: Sequence[BatchSums], *, uri: str) -> Result:
     """What a delivery did, and whether the ledger adds up."""
-    return MaterializeResult(
+    return Result(
         asset_key="sends",
         metadata={
             "dagster/row_count": report.claimed + report.refused,
@@ -74,9 +86,7 @@ def delivered(report: DeliveryReport, sums: Sequence[BatchSums], *, uri: str) ->
 
 def reached(report: DeliveryReport) -> AssetMaterialization:
     """What arrived at Iterable, for the asset that stands for it; its address may hold a secret and is not shown."""
-    return AssetMaterialization(
-        asset_key="iterable", metadata={"dagster/row_count": report.sent, "sent": report.sent}
-    )
+    return AssetMaterialization(asset_key="iterable", metadata={"dagster/row_count": report.sent, "sent": report.sent})
 
 
 def landed(batch: Batch, *, partition: str | None) -> AssetMaterialization:
@@ -113,6 +123,7 @@ def _of_batches(worked: Sequence[Worked]) -> Mapping[str, MetadataValue]:
         found["contract_versions"] = MetadataValue.json(dict(sorted(versions.items())))
     return found
 
+
 def _times(worked: Sequence[Worked]) -> Mapping[str, MetadataValue]:
     occurred = [work.occurred_until for work in worked if work.occurred_until is not None]
     received = [work.received_until for work in worked if work.received_until is not None]
@@ -123,12 +134,14 @@ def _times(worked: Sequence[Worked]) -> Mapping[str, MetadataValue]:
         found["received_until"] = MetadataValue.timestamp(max(received))
     return found
 
+
 def _counts(worked: Sequence[Worked]) -> Mapping[str, MetadataValue]:
     counts: Counter[str] = Counter()
     for work in worked:
         for report in work.reports.values():
             counts.update(report.counts)
     return {name: MetadataValue.int(count) for name, count in sorted(counts.items())}
+
 
 def _result(check: Check[T], verdicts: Sequence[tuple[str, Verdict]]) -> AssetCheckResult:
     """One result over all batches: it passes where every one does, and shows the numbers of the first that does not."""

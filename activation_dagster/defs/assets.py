@@ -13,12 +13,11 @@ from dagster import (
     AssetSpec,
     BackfillPolicy,
     FreshnessPolicy,
-    MaterializeResult,
     ResourceParam,
     multi_asset,
 )
 
-from activation_dagster.defs.adapter import delivered, landed, materialised, reached, schema_of
+from activation_dagster.defs.adapter import Result, delivered, landed, materialised, reached, schema_of
 from activation_dagster.defs.checks import specs
 from activation_dagster.defs.partitions import HOURLY, key_of
 from activation_dagster.defs.resources import Workbench
@@ -94,7 +93,7 @@ iterable = AssetSpec(
     check_specs=specs("ingested_events"),
     backfill_policy=BackfillPolicy.single_run(),
 )
-def ingested_events(context: AssetExecutionContext, workbench: ResourceParam[Workbench]) -> MaterializeResult:
+def ingested_events(context: AssetExecutionContext, workbench: ResourceParam[Workbench]) -> Result:
     """Landing lines become events with an envelope."""
     scope = scope_of(context)
     worked = workbench.carry_out(scope, Phase.INGESTED)
@@ -134,9 +133,7 @@ def ingested_events(context: AssetExecutionContext, workbench: ResourceParam[Wor
     check_specs=specs("validated_events"),
     backfill_policy=BackfillPolicy.single_run(),
 )
-def judged_events(
-    context: AssetExecutionContext, workbench: ResourceParam[Workbench]
-) -> tuple[MaterializeResult, MaterializeResult, MaterializeResult]:
+def judged_events(context: AssetExecutionContext, workbench: ResourceParam[Workbench]) -> tuple[Result, Result, Result]:
     """Every event is judged by its contract and goes to exactly one of three tables."""
     worked = workbench.carry_out(scope_of(context), Phase.VALIDATED)
     return (
@@ -160,7 +157,7 @@ def judged_events(
     check_specs=specs("resolved_identities"),
     backfill_policy=BackfillPolicy.single_run(),
 )
-def resolved_identities(context: AssetExecutionContext, workbench: ResourceParam[Workbench]) -> MaterializeResult:
+def resolved_identities(context: AssetExecutionContext, workbench: ResourceParam[Workbench]) -> Result:
     """Each accepted event finds its profile."""
     worked = workbench.carry_out(scope_of(context), Phase.RESOLVED)
     return materialised("resolved_identities", RESOLVED, worked, uri=workbench.uri_of(RESOLVED))
@@ -180,7 +177,7 @@ def resolved_identities(context: AssetExecutionContext, workbench: ResourceParam
     check_specs=specs("consented_audiences"),
     backfill_policy=BackfillPolicy.single_run(),
 )
-def consented_audiences(context: AssetExecutionContext, workbench: ResourceParam[Workbench]) -> MaterializeResult:
+def consented_audiences(context: AssetExecutionContext, workbench: ResourceParam[Workbench]) -> Result:
     """Choices are recorded, and audiences are made of those who fit and agreed."""
     worked = workbench.carry_out(scope_of(context), Phase.CONSENTED)
     return materialised("consented_audiences", MEMBERSHIPS, worked, uri=workbench.uri_of(MEMBERSHIPS))
@@ -203,7 +200,7 @@ def consented_audiences(context: AssetExecutionContext, workbench: ResourceParam
     check_specs=specs("send_decisions"),
     backfill_policy=BackfillPolicy.single_run(),
 )
-def send_decisions(context: AssetExecutionContext, workbench: ResourceParam[Workbench]) -> MaterializeResult:
+def send_decisions(context: AssetExecutionContext, workbench: ResourceParam[Workbench]) -> Result:
     """Candidates are decided, and what is to be sent enters the ledger."""
     worked = workbench.carry_out(scope_of(context), Phase.DECIDED, Phase.INTENDED)
     return materialised("send_decisions", DECISIONS, worked, uri=workbench.uri_of(DECISIONS))
@@ -227,7 +224,7 @@ def send_decisions(context: AssetExecutionContext, workbench: ResourceParam[Work
     ],
     check_specs=specs("sends"),
 )
-def sends(context: AssetExecutionContext, workbench: ResourceParam[Workbench]) -> MaterializeResult:
+def sends(context: AssetExecutionContext, workbench: ResourceParam[Workbench]) -> Result:
     """Claimed messages go out, and what the destinations answered is written down."""
     batch_id = context.run.tags.get(BATCH_TAG)
     report = workbench.deliver(rounds=ROUNDS if batch_id is None else ROUNDS_AFTER_A_BATCH)
@@ -235,9 +232,13 @@ def sends(context: AssetExecutionContext, workbench: ResourceParam[Workbench]) -
     return delivered(report, workbench.sums(batch_id), uri=workbench.places.state.where)
 
 
+def _with_kinds(spec: AssetSpec, *kinds: str) -> AssetSpec:
+    return spec.replace_attributes(kinds=set(kinds))  # pyright: ignore[reportUnknownMemberType] (Dagster's own Unknown)
+
+
 def assets(*, state_kind: str) -> list[AssetsDefinition | AssetSpec]:
     """Every asset, from landing to Iterable; `state_kind` (sqlite or postgres) is where the ledger lives."""
-    ledger = sends.map_asset_specs(lambda spec: spec.replace_attributes(kinds={state_kind, "iterable"}))
+    ledger = sends.map_asset_specs(lambda spec: _with_kinds(spec, state_kind, "iterable"))
     return [
         segment_events,
         ingested_events,

@@ -58,7 +58,7 @@ class Check(Generic[T]):
         return AssetCheckSpec(self.name, asset=self.asset, description=self.description, blocking=self.is_blocking)
 
 
-# -- of a batch ---------------------------------------------------------------------------------------------------------
+# -- of a batch -------------------------------------------------------------------------------------------------------
 
 
 def _none_of(name: str) -> Callable[[Worked], Verdict]:
@@ -162,7 +162,7 @@ OF_BATCHES: tuple[Check[Worked], ...] = (
     Check(
         asset="ingested_events",
         name="late_events",
-        description=f"At most {LATE_SHARE:.0%} of events arrived more than {LATE_AFTER_HOURS} hour after they happened.",
+        description=f"At most {LATE_SHARE:.0%} of events arrived over {LATE_AFTER_HOURS} hour after they happened.",
         is_blocking=False,
         judge=_late_events,
     ),
@@ -221,7 +221,7 @@ OF_BATCHES: tuple[Check[Worked], ...] = (
     ),
 )
 
-# -- of a delivery ------------------------------------------------------------------------------------------------------
+# -- of a delivery ----------------------------------------------------------------------------------------------------
 
 
 def _ledger_accounting(found: Sequence[BatchSums]) -> Verdict:

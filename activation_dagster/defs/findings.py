@@ -46,7 +46,7 @@ class Worked:
 
     def count(self, name: str) -> int:
         """A count of the latest of its phases that counted it; 0 where none did."""
-        return next((r.counts[name] for r in reversed(self.reports.values()) if name in r.counts), 0)
+        return next((r.counts[name] for r in reversed(list(self.reports.values())) if name in r.counts), 0)
 
 
 def look(run: BatchRun, reports: Iterable[PhaseReport]) -> Worked:
@@ -62,13 +62,11 @@ def look(run: BatchRun, reports: Iterable[PhaseReport]) -> Worked:
     )
     versions: dict[str, int] = {}
     if engine.has("validated_events"):
-        versions = dict(
-            (row[0], row[1])
-            for row in engine.rows(
-                "select coalesce(contract, '?') || ' ' || coalesce(contract_version, '?'), count(*) "
-                "from validated_events group by all order by all"
-            )
+        found = engine.rows(
+            "select coalesce(contract, '?') || ' ' || coalesce(contract_version, '?'), count(*) "
+            "from validated_events group by all order by all"
         )
+        versions = {row[0]: row[1] for row in found}
     offending = {name: _offenders(run, name) for phase in done for name in ASKED.get(phase, ())}
     if Phase.INTENDED in done:
         offending |= {name: _offenders(run, name) for name in failed_checks(run)}

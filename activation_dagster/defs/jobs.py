@@ -11,9 +11,9 @@ from dagster import (
     OpExecutionContext,
     ResourceParam,
     RunsFilter,
-    define_asset_job,
+    define_asset_job,  # pyright: ignore[reportUnknownVariableType] (Dagster annotates metadata with PathLike)
     in_process_executor,
-    job,
+    job,  # pyright: ignore[reportUnknownVariableType]
     op,
 )
 
@@ -36,7 +36,7 @@ activation_job = define_asset_job(
 deliver_job = define_asset_job(
     "deliver_job",
     selection=AssetSelection.assets("sends"),
-    description="Sends what is due: retries, released holds, what a batch's own run left. The delivery sensor starts it.",
+    description="Sends what is due: retries, released holds, what a batch's run left. The delivery sensor starts it.",
     executor_def=in_process_executor,
 )
 
@@ -56,9 +56,7 @@ def delete_runs(instance: DagsterInstance, *, before: datetime) -> int:
     Partitions that only they had materialised look missing afterwards. Materialising those again changes nothing.
     """
     deleted = 0
-    while found := instance.get_run_ids(
-        RunsFilter(statuses=FINISHED, created_before=before), limit=DELETED_AT_ONCE
-    ):
+    while found := instance.get_run_ids(RunsFilter(statuses=FINISHED, created_before=before), limit=DELETED_AT_ONCE):
         for run_id in found:
             instance.delete_run(run_id)
             instance.compute_log_manager.delete_logs(prefix=[run_id])

@@ -28,9 +28,7 @@ def run_under_way(instance: DagsterInstance, workbench: Workbench, *lanes: str, 
     A run that holds no lease long after it began died with its process. It is reported as failed, so that its batch
     starts again; should it live after all, its fence keeps it from writing.
     """
-    found = instance.get_run_records(
-        RunsFilter(statuses=UNDER_WAY, tags={LANE_TAG: list(lanes)}), limit=SEEN_AT_ONCE
-    )
+    found = instance.get_run_records(RunsFilter(statuses=UNDER_WAY, tags={LANE_TAG: list(lanes)}), limit=SEEN_AT_ONCE)
     for record in found:
         if not _is_dead(record, workbench, now=now):
             return record.dagster_run.run_id

@@ -11,7 +11,7 @@ from activation_dagster.defs.partitions import hour_of
 from activation_dagster.errors import WrongUse
 
 BATCH_TAG = "activation/batch"
-"""Names the one batch that a run carries on with. It says nothing of provenance: that is a column of the batch's row."""
+"""Names the one batch a run carries on with. It says nothing of provenance: that is a column of the batch's row."""
 
 LANE_TAG = "activation/lane"
 LIVE, DELIVERY = "live", "delivery"

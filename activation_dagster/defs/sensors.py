@@ -21,8 +21,8 @@ from dagster import (
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
-    run_failure_sensor,
-    sensor,
+    run_failure_sensor,  # pyright: ignore[reportUnknownVariableType] (Dagster annotates metadata with PathLike)
+    sensor,  # pyright: ignore[reportUnknownVariableType]
 )
 
 from activation_dagster.defs.checks import WATERMARK, watermark
@@ -44,7 +44,7 @@ BACK_OFF_SECONDS = (0, 0, 5, 30, 120, 300)
 WATERMARK_SAID_EVERY = timedelta(minutes=15)
 
 
-# -- batches --------------------------------------------------------------------------------------------------------------
+# -- batches ----------------------------------------------------------------------------------------------------------
 
 
 @sensor(
@@ -76,9 +76,7 @@ def _plan(context: SensorEvaluationContext, workbench: Workbench, *, now: dateti
     batch = plan_batch(workbench.places, provenance=Provenance.LIVE, now=now, since=None if is_full else recent(now))
     if batch is not None:
         return SensorResult([_request(batch, attempt=1)], cursor=context.cursor)
-    return SensorResult(
-        skip_reason="Nothing waits in landing.", cursor=now.isoformat() if is_full else context.cursor
-    )
+    return SensorResult(skip_reason="Nothing waits in landing.", cursor=now.isoformat() if is_full else context.cursor)
 
 
 def _unfinished(instance: DagsterInstance, workbench: Workbench, *, now: datetime) -> RunRequest | SkipReason | None:
@@ -130,7 +128,7 @@ def _request(batch: Batch, *, attempt: int) -> RunRequest:
     )
 
 
-# -- deliveries -----------------------------------------------------------------------------------------------------------
+# -- deliveries -------------------------------------------------------------------------------------------------------
 
 
 @sensor(
@@ -151,7 +149,7 @@ def delivery_sensor(context: SensorEvaluationContext, workbench: ResourceParam[W
     return RunRequest(tags={LANE_TAG: DELIVERY, "dagster/max_retries": "0"})
 
 
-# -- freshness ------------------------------------------------------------------------------------------------------------
+# -- freshness --------------------------------------------------------------------------------------------------------
 
 
 @sensor(
@@ -186,7 +184,7 @@ def watermark_sensor(context: SensorEvaluationContext, workbench: ResourceParam[
     )
 
 
-# -- failures -------------------------------------------------------------------------------------------------------------
+# -- failures ---------------------------------------------------------------------------------------------------------
 
 
 @run_failure_sensor(

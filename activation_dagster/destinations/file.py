@@ -9,7 +9,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from activation_dagster.destinations.protocol import Access, check_call
+from activation_dagster.destinations.protocol import Access, OnReceipt, check_call, pass_by
 from activation_dagster.domain.destinations import DestinationContract, Endpoint
 from activation_dagster.domain.reasons import SendFailure
 from activation_dagster.domain.sends import Json, Message, Outcome, Receipt
@@ -35,17 +35,22 @@ class FileDestination:
     def close(self) -> None:
         """Nothing stays open between deliveries."""
 
-    def deliver(self, endpoint: Endpoint, messages: Sequence[Message]) -> list[Receipt]:
+    def deliver(
+        self, endpoint: Endpoint, messages: Sequence[Message], *, on_receipt: OnReceipt = pass_by
+    ) -> list[Receipt]:
         """See `Destination.deliver`; all or none of the new lines are written. Every endpoint is idempotent here."""
         check_call(self._contract, endpoint, messages)
         lines = {message.send_key: _line(message) for message in messages}
         written: tuple[Outcome, str] = self._write({key: line for key, line in lines.items() if line is not None})
-        return [
+        receipts = [
             _receipt(message, (Outcome.REJECTED, SendFailure.REJECTED_BY_DESTINATION))
             if lines[message.send_key] is None
             else _receipt(message, written)
             for message in messages
         ]
+        for receipt in receipts:
+            on_receipt(receipt)
+        return receipts
 
     def _write(self, lines: Mapping[str, bytes]) -> tuple[Outcome, str]:
         if not lines:

@@ -22,7 +22,7 @@ from activation_dagster.destinations.iterable_replies import (
     troubled,
 )
 from activation_dagster.destinations.pace import Pacer
-from activation_dagster.destinations.protocol import Access, check_call
+from activation_dagster.destinations.protocol import Access, OnReceipt, check_call, pass_by
 from activation_dagster.domain.destinations import DestinationContract, Endpoint
 from activation_dagster.domain.reasons import SendFailure
 from activation_dagster.domain.sends import Json, Message, Outcome, Receipt
@@ -79,7 +79,9 @@ class IterableDestination:
         """Closes the pooled connections; may be called twice."""
         self._client.close()
 
-    def deliver(self, endpoint: Endpoint, messages: Sequence[Message]) -> list[Receipt]:
+    def deliver(
+        self, endpoint: Endpoint, messages: Sequence[Message], *, on_receipt: OnReceipt = pass_by
+    ) -> list[Receipt]:
         """See `Destination.deliver`. The profile upsert is repeatable, so its doubts are retries: no message went."""
         if endpoint.name not in (TRACK, TRIGGER_WORKFLOW):
             raise WrongUse(
@@ -89,8 +91,15 @@ class IterableDestination:
         check_call(self._contract, endpoint, messages)
         receipts = self._upsert_profiles(messages)
         welcome = [message for message in messages if message.send_key not in receipts]
-        step = self._track if endpoint.name == TRACK else self._trigger
-        receipts |= step(endpoint, welcome)
+        for receipt in receipts.values():
+            on_receipt(receipt)
+        if endpoint.name == TRACK:
+            tracked = self._track(endpoint, welcome)
+            for receipt in tracked.values():
+                on_receipt(receipt)
+            receipts |= tracked
+        else:
+            receipts |= self._trigger(endpoint, welcome, on_receipt)
         return [receipts[message.send_key] for message in messages]
 
     def _upsert_profiles(self, messages: Sequence[Message]) -> dict[str, Receipt]:
@@ -105,21 +114,26 @@ class IterableDestination:
         items, receipts = _encode(messages, _event)
         return receipts | self._call_in_bulk(endpoint, "events", items)
 
-    def _trigger(self, endpoint: Endpoint, messages: Sequence[Message]) -> dict[str, Receipt]:
+    def _trigger(
+        self, endpoint: Endpoint, messages: Sequence[Message], on_receipt: OnReceipt
+    ) -> dict[str, Receipt]:
         """One call a message; after the first trouble no more is put at risk, the rest waits."""
         items, receipts = _encode(messages, _trigger_call)
+        for receipt in receipts.values():
+            on_receipt(receipt)
         trouble: Reply | None = None
         for item in items:
             key = item.named.send_key
-            if trouble is not None:
-                receipts[key] = not_called(key, trouble)
-                continue
-            reply = self._post(endpoint, item.encoded)
-            if is_trouble(reply):
-                trouble = reply
-                receipts[key] = troubled(key, reply)
+            if trouble is None:
+                reply = self._post(endpoint, item.encoded)
+                if is_trouble(reply):
+                    trouble = reply
+                    receipts[key] = troubled(key, reply)
+                else:
+                    receipts[key] = (delivered if reply.verdict is Verdict.TAKEN else rejected)(key, reply)
             else:
-                receipts[key] = (delivered if reply.verdict is Verdict.TAKEN else rejected)(key, reply)
+                receipts[key] = not_called(key, trouble)
+            on_receipt(receipts[key])
         return receipts
 
     def _call_in_bulk(self, endpoint: Endpoint, list_name: str, items: Sequence[_Item]) -> dict[str, Receipt]:

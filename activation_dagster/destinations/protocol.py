@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -23,6 +23,14 @@ class Access:
     timeout_seconds: float = 10.0
 
 
+OnReceipt = Callable[[Receipt], None]
+"""What is done with a receipt as soon as it is known."""
+
+
+def pass_by(_: Receipt) -> None:
+    """Nothing: the receipts that `deliver` returns are enough."""
+
+
 class Destination(Protocol):
     """A place that messages go to. Implementations pass `tests/destinations/conformance.py`."""
 
@@ -31,8 +39,13 @@ class Destination(Protocol):
         """What is promised about this destination."""
         ...
 
-    def deliver(self, endpoint: Endpoint, messages: Sequence[Message]) -> list[Receipt]:
+    def deliver(
+        self, endpoint: Endpoint, messages: Sequence[Message], *, on_receipt: OnReceipt = pass_by
+    ) -> list[Receipt]:
         """Tries each message once; gives exactly one receipt a message, in the same order.
+
+        `on_receipt` is called once with each receipt, as soon as it is known and before the next call that cannot be
+        repeated: whoever keeps the ledger can have each answer on disk before the next message leaves.
 
         All messages name `endpoint`, and each its own profile key; otherwise `WrongUse` is raised before anything is
         sent. Nothing that a destination or a network can do raises: it becomes an outcome. An in-doubt send is never

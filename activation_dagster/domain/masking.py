@@ -45,7 +45,9 @@ def masked_event(event: Mapping[str, Any]) -> dict[str, Any]:
             found[name] = value
     context = event.get("context")
     protocols: Any = cast("Mapping[str, Any]", context).get("protocols") if isinstance(context, Mapping) else None
-    if isinstance(protocols, Mapping) and _is_name(version := cast("Mapping[str, Any]", protocols).get("event_version")):
+    if isinstance(protocols, Mapping) and _is_name(
+        version := cast("Mapping[str, Any]", protocols).get("event_version")
+    ):
         found["context"]["protocols"]["event_version"] = version
     return found
 

@@ -15,7 +15,12 @@ from activation_dagster.state.tables import batch_phases, batches
 
 
 def closed_rows(
-    places: Places, table: LakeTable, phase: Phase, *, hours: Sequence[datetime] | None = None, batch_id: str | None = None
+    places: Places,
+    table: LakeTable,
+    phase: Phase,
+    *,
+    hours: Sequence[datetime] | None = None,
+    batch_id: str | None = None,
 ) -> str:
     """A FROM clause over the rows of `table` that `phase` wrote and closed; of some hours or one batch where given.
 

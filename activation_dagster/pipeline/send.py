@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from activation_dagster.destinations.protocol import Destination
 from activation_dagster.domain.destinations import Endpoint
+from activation_dagster.domain.sends import Receipt
 from activation_dagster.pipeline.contracts_in_force import contracts_today
 from activation_dagster.pipeline.places import Places
 from activation_dagster.state.answers import answer, recover
@@ -85,13 +86,25 @@ def _call(
     Where a destination has no idempotency key, each answer is on disk before the next message leaves.
     """
     waiting = list(claimed)
-    for start in range(0, len(waiting), endpoint.batch_size):
-        part = waiting[start : start + endpoint.batch_size]
-        receipts = destination.deliver(endpoint, [send.message for send in part])
-        places.at("sends.called")
+    size = endpoint.batch_size if endpoint.is_idempotent else max(len(waiting), 1)
+
+    def write(receipts: Sequence[Receipt]) -> None:
         answered = answer(places.state, token, receipts, now=clock(), endpoint=endpoint)
         places.at("sends.answered")
         total["sent"] += answered.sent
         total["rejected"] += answered.rejected
         total["waiting"] += answered.pending
         total["unknown"] += answered.unknown
+
+    def write_at_once(receipt: Receipt) -> None:
+        places.at("sends.called")
+        write([receipt])
+
+    for start in range(0, len(waiting), size):
+        messages = [send.message for send in waiting[start : start + size]]
+        if endpoint.is_idempotent:
+            receipts = destination.deliver(endpoint, messages)
+            places.at("sends.called")
+            write(receipts)
+        else:
+            destination.deliver(endpoint, messages, on_receipt=write_at_once)

@@ -84,24 +84,26 @@ class Installation:
 
     def run(self, request: RunRequest, *, job: str = "activation_job") -> ExecuteInProcessResult:
         """Carry out what a sensor asked for, in this process."""
-        return self.defs.get_repository_def().get_job(job).execute_in_process(
-            instance=self.instance,
-            partition_key=request.partition_key,
-            tags=dict(request.tags),
-            raise_on_error=False,
+        return (
+            self.defs.get_repository_def()
+            .get_job(job)
+            .execute_in_process(
+                instance=self.instance,
+                partition_key=request.partition_key,
+                tags=dict(request.tags),
+                raise_on_error=False,
+            )
         )
 
     def work(self) -> list[ExecuteInProcessResult]:
         """Tick and run until landing is empty and nothing is due."""
         done: list[ExecuteInProcessResult] = []
-        while True:
-            for name, job in (("landing_sensor", "activation_job"), ("delivery_sensor", "deliver_job")):
-                requests = self.tick(name).run_requests or []
-                if requests:
-                    break
-            else:
-                return done
-            done += [self.run(request, job=job) for request in requests]
+        sensors = {"landing_sensor": "activation_job", "delivery_sensor": "deliver_job"}
+        while found := [
+            (request, job) for name, job in sensors.items() for request in self.tick(name).run_requests or []
+        ]:
+            done += [self.run(request, job=job) for request, job in found]
+        return done
 
     def materialise(
         self, *assets: str, tags: Mapping[str, str] | None = None, partition_key: str | None = None
@@ -127,7 +129,8 @@ class Installation:
     def metadata(self, asset: str) -> dict[str, Any]:
         """The metadata of an asset's latest materialisation, as plain values."""
         event = self.instance.get_latest_materialization_event(AssetKey(asset))
-        assert event is not None and event.asset_materialization is not None
+        assert event is not None
+        assert event.asset_materialization is not None
         return {name: value.value for name, value in event.asset_materialization.metadata.items()}
 
 
@@ -142,9 +145,7 @@ def installed(settings: Settings, *, clock: Callable[[], datetime]) -> Generator
     history = settings.home / "dagster"
     history.mkdir(parents=True)
     with DagsterInstance.local_temp(str(history)) as instance:
-        yield Installation(
-            settings=settings, instance=instance, defs=build_defs(settings, clock=clock), clock=clock
-        )
+        yield Installation(settings=settings, instance=instance, defs=build_defs(settings, clock=clock), clock=clock)
 
 
 @contextmanager

@@ -177,7 +177,7 @@ def test_a_no_is_never_overrun_wherever_in_the_claim_it_comes(
     new_state_url: Callable[[], str], say_no: Callable[[State], None]
 ) -> None:
     waited = 0
-    for at in range(1, 100):
+    for at in range(1, 100):  # the claim has some ten statements; the loop ends when it has no more
         url = new_state_url()
         state = open_state(url)
         prepare(state)
@@ -189,14 +189,15 @@ def test_a_no_is_never_overrun_wherever_in_the_claim_it_comes(
         assert claiming.claimed is not None
         if not claiming.statement:  # the claim ended before it had so many statements
             assert status is SendStatus.CLAIMED
-            break
+            assert at > 4
+            assert waited > 0
+            return
         if was_first:
             assert status in (SendStatus.REFUSED, SendStatus.PENDING), f"overrun before: {claiming.statement}"
         elif claiming.claimed.claimed:
             waited += 1
             assert status is SendStatus.CLAIMED
-    assert at > 4
-    assert waited > 0
+    pytest.fail("the claim never ended")
 
 
 @pytest.mark.parametrize("say_no", WAYS_TO_SAY_NO)
@@ -258,6 +259,28 @@ def test_many_claims_of_one_person_at_once_send_one_message(ready: State) -> Non
     assert {send_of(ready, "a").status, send_of(ready, "b").status} == {SendStatus.CLAIMED, SendStatus.REFUSED}
 
 
+def test_two_claims_never_share_a_send_wherever_in_the_one_the_other_comes(new_state_url: Callable[[], str]) -> None:
+    for at in range(1, 100):
+        url = new_state_url()
+        state = open_state(url)
+        prepare(state)
+        others: list[Claim] = []
+        with (
+            Standstill(url, at) as claiming,
+            trying(lambda state=state, others=others: others.append(claim_now(state, token="t2"))) as committed,
+        ):
+            committed.wait(PATIENCE_SECONDS)
+            claiming.go_on.set()
+        token = send_of(state, "a").claim_token
+        state.close()
+        assert claiming.claimed is not None
+        assert len(claiming.claimed.claimed) + len(others[0].claimed) == 1, f"shared before: {claiming.statement}"
+        assert token == ("t1" if claiming.claimed.claimed else "t2")
+        if not claiming.statement:
+            return
+    pytest.fail("the claim never ended")
+
+
 def claim_everything(url: str, token: str, results: multiprocessing.Queue[list[str]]) -> None:
     """What each claiming process does (module level, so that a spawned process finds it)."""
     state = open_state(url)
@@ -306,7 +329,8 @@ def before_commit(_connection):
     print("claimed, not committed", flush=True)
     time.sleep(60)
 
-event.listen(state._writers, *{"before": ("before_cursor_execute", before), "after": ("commit", before_commit)}[sys.argv[2]])
+moments = {"before": ("before_cursor_execute", before), "after": ("commit", before_commit)}
+event.listen(state._writers, *moments[sys.argv[2]])
 claim_now(state)
 """
 
