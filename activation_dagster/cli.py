@@ -8,6 +8,7 @@ import typer
 
 from activation_dagster.commands import consent, contracts, incidents, lake, landing, quarantine, sends
 from activation_dagster.commands.demonstration import demo, ui
+from activation_dagster.commands.explain import explain
 from activation_dagster.commands.status import status
 from activation_dagster.commands.work import work
 from activation_dagster.errors import ActivationError, ContractsInvalid
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (status, work, landing.simulate, demo, ui):
+for verb in (status, explain, work, landing.simulate, demo, ui):
     app.command()(verb)
 for noun, verbs in {
     "contracts": contracts.app,

@@ -54,9 +54,7 @@ def record(
     channel: Annotated[str, typer.Option(help="A channel of that purpose.")],
     by: By,
     proof: Annotated[str, typer.Option(help="Where the choice can be found again: a ticket, a letter's number.")],
-    decided: Annotated[
-        datetime | None, typer.Option(help="When the person chose, in UTC; now where not given.")
-    ] = None,
+    decided: Annotated[datetime | None, typer.Option(help="When the person chose, UTC; else now.")] = None,
 ) -> None:
     """Record what a person chose elsewhere, at a desk or by telephone. It stands when this returns."""
     from datetime import UTC

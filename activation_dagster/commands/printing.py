@@ -83,11 +83,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
     console().print(made)
 
 
-def say(sentence: str) -> None:
-    """Print one sentence for people."""
+def say(sentence: str, *, indent: int = 0) -> None:
+    """Print one sentence for people; wrapped lines keep the indent."""
+    from rich.padding import Padding
     from rich.text import Text
 
-    console().print(Text(shown(sentence)))
+    text = Text(shown(sentence))
+    console().print(Padding(text, (0, 0, 0, indent), expand=False) if indent else text)
 
 
 def warn(sentence: str) -> None:

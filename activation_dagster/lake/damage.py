@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from activation_dagster.lake.contract_sql import literal
 from activation_dagster.lake.delta import Lake
 from activation_dagster.lake.tables import LakeTable
 
@@ -67,10 +68,11 @@ def _rows(
     """The same fingerprint as `Lake.fingerprint`, of every batch at once."""
     if not files:
         return {}
+    listed = ", ".join(literal(str(file)) for file in files)
     counted = connection.execute(
         f"select arrival_hour, batch_id, count(*), coalesce(bit_xor(md5_number_lower({table.key})), 0) "
-        "from read_parquet($files, hive_partitioning = true, hive_types = {'arrival_hour': 'VARCHAR'}) group by all",
-        {"files": [str(file) for file in files]},
+        f"from read_parquet([{listed}], hive_partitioning = true, hive_types = {{'arrival_hour': 'VARCHAR'}}) "
+        "group by all"
     ).fetchall()
     return {(hour, batch): (int(rows), str(checksum)) for hour, batch, rows, checksum in counted}
 

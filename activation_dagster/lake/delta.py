@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import duckdb
 
 COMMIT_TRIES = 8
+MOST_PRUNED_BATCHES = 100
+"""Above so many, reading too many files is cheaper than looking at each one's statistics."""
 UNUSED = TableCopy(version=-1, rows=0, checksum="0")
 """The copy of a phase that had no rows for a table, and therefore wrote none."""
 
@@ -152,7 +154,7 @@ class Lake:
                 deletion_timestamp=time.time_ns() // 1_000_000,
                 partition_values={"arrival_hour": arrival_hour},
             )
-            for uri in opened.file_uris([("arrival_hour", "=", arrival_hour)])
+            for uri in opened.file_uris(file_pruning_predicate=[("arrival_hour", "=", arrival_hour)])
             if uri.rsplit("/", 1)[1].startswith(f"{batch_id}-")
         ]
 
@@ -176,7 +178,8 @@ class Lake:
 
         An empty relation of the right columns where there is no file. Callers name closed batches only.
         """
-        files = self._files(table, hours)
+        chosen = None if batch_ids is None else list(batch_ids)
+        files = self._files(table, hours, chosen)
         if not files:
             return "(select " + ", ".join(f"null::{c.type} as {c.name}" for c in table.columns) + " where false)"
         columns = ", ".join(
@@ -186,20 +189,24 @@ class Lake:
         listed = ", ".join(_literal(file) for file in files)
         read = f"read_parquet([{listed}], hive_partitioning = true, hive_types = {{'arrival_hour': 'VARCHAR'}})"
         where = ""
-        if batch_ids is not None:
-            chosen = ", ".join(_literal(batch) for batch in batch_ids) or "''"
-            where = f" where c.batch_id in ({chosen})"
+        if chosen is not None:
+            listed = ", ".join(_literal(batch) for batch in chosen) or "''"
+            where = f" where c.batch_id in ({listed})"
         return f"(select {columns} from {read} as c{where})"
 
-    def _files(self, table: LakeTable, hours: Sequence[str] | None) -> list[str]:
+    def _files(self, table: LakeTable, hours: Sequence[str] | None, batch_ids: Sequence[str] | None) -> list[str]:
+        """The current files that can hold rows of these hours and batches, by partition and by statistics."""
         if not self.exists(table) or (hours is not None and not hours):
             return []
         from deltalake import DeltaTable
 
-        filters: list[tuple[str, str, Any]] | None = (
-            None if hours is None else [("arrival_hour", "in", list(hours))]
-        )
-        return sorted(uri.removeprefix("file://") for uri in DeltaTable(str(self.path(table))).file_uris(filters))
+        filters: list[tuple[str, str, Any]] = []
+        if hours is not None:
+            filters.append(("arrival_hour", "in", list(hours)))
+        if batch_ids and len(batch_ids) <= MOST_PRUNED_BATCHES:
+            filters.append(("batch_id", "in", list(batch_ids)))
+        uris = DeltaTable(str(self.path(table))).file_uris(file_pruning_predicate=filters or None)
+        return sorted(uri.removeprefix("file://") for uri in uris)
 
     # -- damage ---------------------------------------------------------------------------------------------------
 

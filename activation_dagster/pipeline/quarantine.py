@@ -8,6 +8,7 @@ from typing import Any
 
 from activation_dagster.domain.batches import Phase
 from activation_dagster.domain.masking import shown_payload
+from activation_dagster.lake.contract_sql import literal
 from activation_dagster.lake.tables import QUARANTINED
 from activation_dagster.pipeline.closed_rows import closed_rows
 from activation_dagster.pipeline.places import Places
@@ -88,14 +89,16 @@ def shown(
     places: Places, *, reason: str | None = None, event: str | None = None, limit: int = 10, reveal: bool = False
 ) -> tuple[QuarantinedEvent, ...]:
     """Samples of what waits, the newest first; `event` is a contract, or a name as `listed` gives it."""
+    asked = (("reason", reason), (_EVENT, event))
+    conditions = [f"{column} = {literal(value)}" for column, value in asked if value is not None]
     query = f"""
         select
             event_id, source, {_EVENT}, contract_version, reason, violations, owner, batch_id, arrival_hour,
             {_SEEN}, payload
         from {closed_rows(places, QUARANTINED, Phase.VALIDATED)} as q
-        where ($reason is null or reason = $reason) and ($event is null or {_EVENT} = $event)
+        where {" and ".join(conditions) or "true"}
         order by event_id desc
-        limit $limit
+        limit {limit}
     """
     return tuple(
         QuarantinedEvent(
@@ -111,15 +114,15 @@ def shown(
             seen_at=_sealed(row[9]),
             payload=shown_payload(bytes(row[10] or b""), reveal=reveal),
         )
-        for row in _rows(query, reason=reason, event=event, limit=limit)
+        for row in _rows(query)
     )
 
 
-def _rows(query: str, **parameters: object) -> list[tuple[Any, ...]]:
+def _rows(query: str) -> list[tuple[Any, ...]]:
     import duckdb
 
     with duckdb.connect(":memory:") as connection:
-        return connection.execute(query, parameters or None).fetchall()
+        return connection.execute(query).fetchall()
 
 
 def _sealed(milliseconds: int) -> datetime:

@@ -31,6 +31,13 @@ from activation_dagster.sources.landing import Landing
 from activation_dagster.wiring import open_places
 from tests.destinations.far_end import API_KEY, FarEnd
 
+IN_THIS_PROCESS = {
+    "telemetry": {"enabled": False},
+    "run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"},
+    "run_launcher": {"module": "tests.defs.launcher", "class": "LauncherInThisProcess"},
+}
+"""How an instance is set up so that a launched run has ended when its launch returns."""
+
 WORKFLOW_ID = 4711
 """The journey that contracts/workflows/vip_journey.yaml names."""
 
@@ -144,7 +151,7 @@ def installed(settings: Settings, *, clock: Callable[[], datetime]) -> Generator
     """An installation with a Dagster instance of its own, gone afterwards."""
     history = settings.home / "dagster"
     history.mkdir(parents=True)
-    with DagsterInstance.local_temp(str(history)) as instance:
+    with DagsterInstance.local_temp(str(history), overrides=IN_THIS_PROCESS) as instance:
         yield Installation(settings=settings, instance=instance, defs=build_defs(settings, clock=clock), clock=clock)
 
 

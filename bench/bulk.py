@@ -1,0 +1,107 @@
+"""Bulk: landing → decisions without Dagster, against DuckDB reading the same NDJSON once and writing it once as Parquet."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import tempfile
+import time
+from collections import Counter
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+from activation_dagster.domain.batches import Provenance
+from activation_dagster.pipeline.batch_run import BatchRun
+from activation_dagster.pipeline.places import Places
+from activation_dagster.pipeline.plan import plan_batch
+from activation_dagster.pipeline.work import VERBS
+from activation_dagster.settings import Settings
+from activation_dagster.sources.land import land_in_segments
+from activation_dagster.wiring import open_places
+
+ENVELOPE = (
+    "columns = {type: 'VARCHAR', event: 'VARCHAR', \"messageId\": 'VARCHAR', \"userId\": 'VARCHAR', "
+    "\"anonymousId\": 'VARCHAR', \"timestamp\": 'VARCHAR', \"receivedAt\": 'VARCHAR', properties: 'JSON', "
+    "traits: 'JSON', context: 'JSON'}"
+)
+FLOOR_RUNS = 3
+SEGMENT_BYTES = 16 << 20
+
+
+def floor(files: list[Path], target: Path) -> float:
+    """Seconds in which DuckDB reads the files once, by declared columns, and writes them once as Parquet (zstd)."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        began = time.perf_counter()
+        connection.execute(
+            f"copy (select * from read_ndjson($files, {ENVELOPE}, ignore_errors = true)) to '{target}' "
+            "(format parquet, compression zstd)",
+            {"files": [str(file) for file in files]},
+        )
+        return time.perf_counter() - began
+
+
+def pipeline(places: Places) -> tuple[Counter[str], int]:
+    """Seconds by stage of working all that has landed, and the number of events."""
+    seconds: Counter[str] = Counter()
+    events = 0
+    while True:
+        began = time.perf_counter()
+        batch = plan_batch(places, provenance=Provenance.LIVE, now=datetime.now(UTC))
+        seconds["planned"] += time.perf_counter() - began
+        if batch is None:
+            return seconds, events
+        with BatchRun(places, batch) as run:
+            for phase, verb in VERBS.items():
+                began = time.perf_counter()
+                report = verb(run)
+                seconds[phase.value] += time.perf_counter() - began
+                events += report.counts.get("received", 0) if phase.value == "ingested" else 0
+            began = time.perf_counter()
+        seconds["released memory"] += time.perf_counter() - began
+
+
+def run(data: Path | None) -> None:
+    """Land everything once, measure the floor and the pipeline on it, print the ratio and the seconds by stage."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-bulk-"))
+    try:
+        with ExitStack() as stack:
+            places = stack.enter_context(open_places(Settings(home=folder)))
+            now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+            ticks = count()
+            if data is not None:
+                from activation_dagster.sources.real_data import convert
+
+                lines = convert(data, now=now, everything=True)
+            else:
+                from activation_dagster.sources.simulator import simulate
+
+                lines = iter(simulate(seed=1, people=20_000, events=250_000, now=now).lines)
+            land_in_segments(
+                places.landing,
+                "shop",
+                lines,
+                segment_bytes=SEGMENT_BYTES,
+                clock=lambda: now,
+                suffixes=(f"bench{next(ticks)}" for _ in count()),
+            )
+            files = [places.landing.path_of(segment) for segment in places.landing.segments()]
+            size = sum(file.stat().st_size for file in files)
+            floors = [floor(files, folder / "floor.parquet") for _ in range(FLOOR_RUNS)]
+            began = time.perf_counter()
+            seconds, events = pipeline(places)
+            total = time.perf_counter() - began
+            floors += [floor(files, folder / "floor.parquet")]
+        base = sorted(floors)[len(floors) // 2]
+        print(f"{events:,} events, {size / 1e6:,.0f} MB of NDJSON in {len(files)} segments")
+        print(f"floor (DuckDB: NDJSON → Parquet)  {base:7.2f} s   {events / base:>10,.0f} events/s   (of {len(floors)} runs {min(floors):.2f} to {max(floors):.2f})")
+        print(f"landing → decisions               {total:7.2f} s   {events / total:>10,.0f} events/s")
+        print(f"ratio                             {total / base:7.2f} ×   (must ≤ 6 now, ≤ 4 later; aim ≤ 2.5)")
+        for stage, spent in seconds.most_common():
+            print(f"  {stage:<24} {spent:7.2f} s   {spent / base:5.2f} ×")
+        print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
+    finally:
+        shutil.rmtree(folder)

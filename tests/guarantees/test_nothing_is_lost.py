@@ -1,0 +1,236 @@
+"""Promise 1: nothing is lost, wherever a worker is killed.
+
+Events of a small shop land in three segments, two of them in one hour, and each becomes a batch. A worker dies by
+SIGKILL at a named recovery point, another process goes on when its leases have run out, and in the end everything is
+what it is where nobody died: every table of state and of the lake, and the far end. On SQLite each point is tried on
+its own; on both databases one landing survives a death at every point, one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from activation_dagster.sources.simulator import simulate
+from tests.destinations.far_end import FarEnd
+from tests.guarantees.events import choice, identify, purchase, written
+from tests.guarantees.shop import (
+    NOW,
+    Held,
+    Shop,
+    every_event_is_in_one_place,
+    far_end_in,
+    the_far_end_has_what_the_ledger_says,
+)
+from tests.guarantees.worker import Workers, running_workers
+
+PHASES = {
+    "ingested": ("opened", "effects", "written", "durable", "closed"),
+    "validated": ("opened", "effects", "written", "written", "written", "durable", "closed"),
+    "resolved": ("opened", "links", "effects", "written", "durable", "closed"),
+    "consented": ("facts", "opened", "effects", "written", "durable", "closed"),
+    "decided": ("opened", "effects", "written", "durable", "closed"),
+    "intended": ("opened", "released", "effects", "durable", "closed"),
+}
+"""Every recovery point of a batch, in order; `written` once a lake table."""
+
+BATCH_POINTS = tuple(
+    f"{phase}.{name}:{names[: number + 1].count(name)}"
+    for phase, names in PHASES.items()
+    for number, name in enumerate(names)
+)
+
+CLAIM_SIZE = 5
+SEND_POINTS = (
+    *("sends.claimed:1", "sends.called:1", "sends.answered:1"),  # five events in one call
+    *("sends.claimed:2", "sends.called:2", "sends.answered:2"),  # the rest of them
+    "sends.claimed:3",  # no event is due any more
+    *("sends.claimed:4", "sends.called:3", "sends.answered:3"),  # two journeys, one call each
+    *("sends.called:4", "sends.answered:4"),
+    "sends.claimed:5",
+)
+
+AFTER_THE_LEASE = NOW + timedelta(minutes=5)
+
+LANDED_AT = (NOW.replace(hour=9, minute=10), NOW.replace(minute=5), NOW.replace(minute=20))
+
+
+def segments() -> list[list[bytes]]:
+    """Seed 6 has shared devices, a shared address, merges, people who revoke, and sends of both kinds.
+
+    Beside it somebody says yes on a device and had said no before by name; the device turns out to be theirs.
+    """
+    lines = simulate(seed=6, people=40, events=450, now=NOW).lines
+    third = len(lines) // 3
+    before, then = NOW - timedelta(days=3), NOW - timedelta(days=2)
+    two_people = written(
+        choice("c1", at=before, user="lee", marketing=False),
+        choice("c2", at=then, device="phone", marketing=True),
+        purchase("c3", at=then, device="phone", price=600.0),
+    )
+    one_person = written(
+        identify("c4", at=NOW - timedelta(days=1), user="lee", device="phone", country="US"),
+        choice("c5", at=NOW - timedelta(hours=2), device="phone", marketing=True),
+    )
+    return [lines[:third] + two_people, lines[third : 2 * third] + one_person, lines[2 * third :]]
+
+
+LANDED = 455
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undisturbed:
+    """What comes of the landing where nobody dies, and the shop as it stood on the way there.
+
+    `one_batch_done`: the first of three batches is worked. `to_be_sent`: all are, and nothing is delivered yet.
+    """
+
+    state: Held
+    lake: Held
+    batch_points: tuple[str, ...]
+    send_points: tuple[str, ...]
+    one_batch_done: Shop
+    to_be_sent: Shop
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Workers]:
+    with running_workers() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def shared_far_end(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarEnd]:
+    with far_end_in(tmp_path_factory.mktemp("far_end")) as far_end:
+        yield far_end
+
+
+@pytest.fixture
+def far_end(shared_far_end: FarEnd, undisturbed: Undisturbed) -> FarEnd:
+    """Nothing has arrived yet."""
+    shared_far_end.reset()
+    return shared_far_end
+
+
+@pytest.fixture(scope="module")
+def undisturbed(workers: Workers, shared_far_end: FarEnd, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    shop = Shop(folder=tmp_path_factory.mktemp("undisturbed"), address=shared_far_end.address)
+    first, *later = zip(segments(), LANDED_AT, strict=True)
+    shop.land(first[0], at=first[1])
+    workers.run(shop, what=["drain"])
+    for lines, at in later:
+        shop.land(lines, at=at)
+    one_batch_done = shop.copied(tmp_path_factory.mktemp("one_batch_done"))
+    worked = workers.run(shop, what=["drain"])
+    to_be_sent = shop.copied(tmp_path_factory.mktemp("to_be_sent"))
+    sent = workers.run(shop, what=["deliver"], claim_size=CLAIM_SIZE)
+    the_far_end_has_what_the_ledger_says(shop, shared_far_end)
+    return Undisturbed(
+        state=shop.state(),
+        lake=shop.lake(),
+        batch_points=worked.points,
+        send_points=sent.points,
+        one_batch_done=one_batch_done,
+        to_be_sent=to_be_sent,
+    )
+
+
+def nothing_was_lost(shop: Shop, far_end: FarEnd, undisturbed: Undisturbed, in_doubt: set[str]) -> None:
+    """All is as it would be had nobody died, but for the journeys that a dead worker had in hand: those are unknown."""
+    every_event_is_in_one_place(shop)
+    the_far_end_has_what_the_ledger_says(shop, far_end)
+    counted = shop.totals()
+    assert counted.conserved
+    assert (counted.received, counted.batches, counted.unfinished_batches, counted.waiting_segments) == (LANDED, 3, 0, 0)
+    assert (counted.unknown, counted.pending) == (len(in_doubt), len(in_doubt))
+    state = shop.state()
+    incidents = state.pop("incidents")
+    assert [row["kind"] for row in incidents] == (["send_unknown"] if in_doubt else [])
+    assert all(row["owner"] and row["resolved_at"] is None for row in incidents)
+    unknown = {"status": "unknown", "reason": "outcome_unknown", "http_status": None, "answer": "", "in_doubt": True}
+    expected = {name: rows for name, rows in undisturbed.state.items() if name != "incidents"} | {
+        "sends": sorted(
+            ({**row, **unknown} if row["send_key"] in in_doubt else row for row in undisturbed.state["sends"]),
+            key=repr,
+        )
+    }
+    assert different(state, expected) == []
+    assert different(shop.lake(), undisturbed.lake) == []
+
+
+def different(found: Held, expected: Held) -> list[str]:
+    """Tables that are not equal."""
+    return [name for name in sorted({*found, *expected}) if found.get(name) != expected.get(name)]
+
+
+def journeys_in_hand(shop: Shop) -> set[str]:
+    """Sends to the endpoint that takes no key which a worker has claimed and not answered."""
+    return {
+        key
+        for key, row in shop.sends().items()
+        if row["status"] == "claimed" and row["endpoint"] == "trigger_workflow"
+    }
+
+
+def test_every_recovery_point_is_tried(undisturbed: Undisturbed) -> None:
+    later_batch = tuple(
+        f"{name}:{int(number) + (3 if name == 'validated.written' else 1)}"
+        for name, number in (point.split(":") for point in BATCH_POINTS)
+    )
+    assert undisturbed.batch_points == BATCH_POINTS + later_batch
+    assert undisturbed.send_points == SEND_POINTS
+
+
+def test_the_landing_has_something_to_lose(undisturbed: Undisturbed) -> None:
+    state, lake = undisturbed.state, undisturbed.lake
+    assert all(lake[name] for name in lake if name != "sends")
+    assert {row["endpoint"] for row in state["sends"]} == {"track", "trigger_workflow"}
+    assert {row["status"] for row in state["sends"]} == {"sent", "refused"}
+    assert len(state["profile_redirects"]) > 5
+    assert {row["decision"] for row in state["links"]} == {"accepted", "refused"}
+    assert {row["status"] for row in state["consent_records"]} == {"granted", "denied"}
+    assert any(row["source"].startswith("merge:") for row in state["consent_records"])
+    assert {row["change"] for row in state["membership_changes"]} >= {"entered", "exited"}
+
+
+@pytest.mark.parametrize("point", BATCH_POINTS)
+def test_a_batch_whose_worker_is_killed_is_finished_by_the_next(
+    point: str, undisturbed: Undisturbed, workers: Workers, far_end: FarEnd, tmp_path: Path
+) -> None:
+    shop = undisturbed.one_batch_done.copied(tmp_path)
+    assert workers.run(shop, die_at=[point]).died_at == point
+    assert workers.run(shop, clock=AFTER_THE_LEASE).died_at == ""
+    nothing_was_lost(shop, far_end, undisturbed, in_doubt=set())
+
+
+@pytest.mark.parametrize("point", SEND_POINTS)
+def test_a_delivery_that_is_killed_is_finished_by_the_next(
+    point: str, undisturbed: Undisturbed, workers: Workers, far_end: FarEnd, tmp_path: Path
+) -> None:
+    shop = undisturbed.to_be_sent.copied(tmp_path)
+    killed = workers.run(shop, what=["deliver"], die_at=[point], claim_size=CLAIM_SIZE)
+    assert killed.died_at == point
+    in_doubt = journeys_in_hand(shop)
+    workers.run(shop, clock=AFTER_THE_LEASE, claim_size=CLAIM_SIZE)
+    nothing_was_lost(shop, far_end, undisturbed, in_doubt)
+
+
+def test_dying_at_every_point_one_after_the_other_loses_nothing(
+    dialect: str, state_url: str, undisturbed: Undisturbed, workers: Workers, far_end: FarEnd, tmp_path: Path
+) -> None:
+    shop = Shop(folder=tmp_path, address=far_end.address, state_url=state_url)
+    for lines, at in zip(segments(), LANDED_AT, strict=True):
+        shop.land(lines, at=at)
+    waiting = [*BATCH_POINTS, *SEND_POINTS]
+    in_doubt: set[str] = set()
+    clock: datetime = NOW
+    while died_at := workers.run(shop, clock=clock, die_at=waiting, claim_size=CLAIM_SIZE).died_at:
+        waiting.remove(died_at)
+        in_doubt |= journeys_in_hand(shop)
+        clock += timedelta(minutes=5)
+    assert set(waiting) <= set(SEND_POINTS[7:])  # no journey was left to die over
+    nothing_was_lost(shop, far_end, undisturbed, in_doubt)
