@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activation_dagster.lake.contract_sql import literal
-from activation_dagster.lake.delta import Lake
+from activation_dagster.lake.delta import Lake, local_path
 from activation_dagster.lake.tables import LakeTable
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def held(lake: Lake, connection: duckdb.DuckDBPyConnection, table: LakeTable) ->
     if not lake.exists(table):
         return Held(rows={}, has_log=not any(lake.path(table).iterdir()))
     try:
-        files = [Path(uri.removeprefix("file://")) for uri in DeltaTable(str(lake.path(table))).file_uris()]
+        files = [Path(local_path(uri)) for uri in DeltaTable(str(lake.path(table))).file_uris()]
     except DeltaError:
         return Held(rows={}, has_log=False)
     try:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from activation_dagster.domain.batches import TableCopy
 from activation_dagster.errors import CommitConflict
@@ -206,7 +207,7 @@ class Lake:
         if batch_ids and len(batch_ids) <= MOST_PRUNED_BATCHES:
             filters.append(("batch_id", "in", list(batch_ids)))
         uris = DeltaTable(str(self.path(table))).file_uris(file_pruning_predicate=filters or None)
-        return sorted(uri.removeprefix("file://") for uri in uris)
+        return sorted(local_path(uri) for uri in uris)
 
     # -- damage ---------------------------------------------------------------------------------------------------
 
@@ -234,6 +235,11 @@ class Lake:
         if moved:
             _fsync(log)
         return moved
+
+
+def local_path(uri: str) -> str:
+    """The path of a data file as the file system has it; delta-rs gives a URI's: a space in it is `%20`."""
+    return unquote(uri.removeprefix("file://"))
 
 
 def checksum_of(connection: duckdb.DuckDBPyConnection, table: LakeTable, source: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from activation_dagster.domain.audiences import MILLIONTH, MeasureCondition
+from activation_dagster.domain.audiences import MILLIONTH, Measure, MeasureCondition
 from activation_dagster.domain.batches import Phase, PhaseReport
 from activation_dagster.domain.consent import ConsentStatus
 from activation_dagster.domain.contracts import Call
@@ -19,6 +19,7 @@ from activation_dagster.lake.paths import json_at
 from activation_dagster.lake.tables import MEMBERSHIPS
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.resolve import compute_resolved
+from activation_dagster.registry.contract_set import ContractSet
 from activation_dagster.state import identity, memberships, profiles
 from activation_dagster.state.batches import looked_at_until
 from activation_dagster.state.bulk import select_in
@@ -118,12 +119,14 @@ def _new_activity(run: BatchRun) -> None:
         contract = next(found for found in run.contracts.events.values() if found.name == measure.event_name)
         place = run.contracts.sums(contract).index(measure) + 1 if measure.sum_of else 0
         total = f"coalesce(sum(v.measured[{place}]), 0)" if measure.sum_of else "0"
+        window = longest_window(run.contracts, measure)
+        recent = "" if window is None else f" and (v.occurred_at::date - date '1970-01-01') > b.today - {window}"
         parts.append(
             f"select r.profile_id, {literal(measure.name)} as measure, "
             "(v.occurred_at::date - date '1970-01-01')::integer as day, "
             f"count(*) as event_count, {total}::bigint as total_millionths "
-            "from validated_events as v join resolved_events as r on r.ordinal = v.ordinal "
-            f"where v.contract = {literal(contract.slug)} and r.profile_id is not null group by all"
+            "from validated_events as v join resolved_events as r on r.ordinal = v.ordinal cross join batch as b "
+            f"where v.contract = {literal(contract.slug)} and r.profile_id is not null{recent} group by all"
         )
     run.engine.make(
         "new_activity",
@@ -131,6 +134,20 @@ def _new_activity(run: BatchRun) -> None:
         or "select '' as profile_id, '' as measure, 0 as day, 0::bigint as event_count, 0::bigint as total_millionths "
         "where false",
     )
+
+
+def longest_window(contracts: ContractSet, measure: Measure) -> int | None:
+    """How many days back any audience counts a measure; None where one counts it for ever.
+
+    What is older can never count under these contracts, so it is not kept in state; the lake has it.
+    """
+    windows = [
+        condition.within_days
+        for audience in contracts.audiences.values()
+        for condition in audience.conditions
+        if isinstance(condition, MeasureCondition) and condition.measure == measure
+    ]
+    return None if None in windows else max(filter(None, windows), default=None)
 
 
 def _new_choices(run: BatchRun) -> None:
@@ -221,9 +238,13 @@ def _utc(moment: datetime) -> datetime:
 # -- what is known ----------------------------------------------------------------------------------------------------
 
 
-def _load_known(run: BatchRun) -> None:
-    """Make the relations of all that state knows, at this batch's position, of the profiles that the batch touches."""
+def _load_known(run: BatchRun, *, with_new: bool) -> None:
+    """Make the relations of all that state knows, at this batch's position, of the profiles that the batch touches.
+
+    `with_new`: what the batch itself adds is taken from memory, where it has just been computed.
+    """
     engine, position = run.engine, run.position
+    facts_until = position - 1 if with_new else position
     met = [row[0] for row in engine.rows("select distinct profile_id from resolved_events where profile_id is not null")]
     with run.places.state.read() as connection:
         due = memberships.due_for_review(
@@ -253,8 +274,8 @@ def _load_known(run: BatchRun) -> None:
                 listed,
             )
         ]
-        traits = profiles.traits_of(connection, listed, up_to_seq=position)
-        activity = profiles.activity_of(connection, listed, up_to_seq=position)
+        traits = profiles.traits_of(connection, listed, up_to_seq=facts_until)
+        activity = profiles.activity_of(connection, listed, up_to_seq=facts_until)
         before = memberships.last_changes(connection, listed, before_seq=position)
         choices = list(
             select_in(
@@ -298,6 +319,12 @@ def _load_known(run: BatchRun) -> None:
         },
         activity,
     )
+    if with_new:
+        engine.connection.execute(
+            f"insert into known_traits select profile_id, trait, {position}, value, epoch_us(set_at) from new_traits; "
+            f"insert into known_activity select profile_id, measure, day, {position}, event_count, total_millionths "
+            "from new_activity"
+        )
     engine.put(
         "known_choices",
         {
@@ -424,8 +451,8 @@ def compute_consented(run: BatchRun, *, record: bool) -> None:
     if record:
         _compute_additions(run)
         _write_additions(run)
-        run.engine.forget("new_traits", "new_activity", "new_choices")
-    _load_known(run)
+    _load_known(run, with_new=record)
+    run.engine.forget("new_traits", "new_activity", "new_choices")
     _put_promises(run)
     for relation in (
         "current_traits",

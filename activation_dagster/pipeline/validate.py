@@ -50,11 +50,12 @@ def _take_message_ids(run: BatchRun) -> None:
     others = [
         row[0]
         for row in engine.rows(
-            "select distinct unhex(md5(message_id)) as key from event_verdicts where reason is not null order by key"
+            "select distinct left(to_base64(unhex(md5(message_id))), 22) as key from event_verdicts "
+            "where reason is not null order by key"
         )
     ]
     taken += index.taken(others, batch_no=batch_no, arrival_hour=hour)
-    engine.put("taken_keys", {"key": "BLOB"}, [(key,) for key in sorted(set(taken))])
+    engine.put("taken_keys", {"key": "VARCHAR"}, [(key,) for key in sorted(set(taken))])
     engine.compute("validate/repeated_ids")
     engine.compute("validate/found_duplicates")
     rows = engine.rows(

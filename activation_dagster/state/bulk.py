@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ARRAY, Column, Connection, Select, String, Table, any_, bindparam, literal_column
 from sqlalchemy.exc import DBAPIError
 
 from activation_dagster.state.engine import State, without_values
+
+_Row = TypeVar("_Row")
 
 COPY_FROM_ROWS = 300
 """From how many rows on a COPY into a temporary table is faster on PostgreSQL than single inserts in a pipeline."""
@@ -49,6 +51,32 @@ def insert_in_chunks(
     The size of a chunk follows the time that the last one took. Each chunk is all or nothing, and since what stands
     wins, a load that was interrupted is simply made again. Returns how many rows were inserted.
     """
+    return _in_chunks(state, rows, lambda connection, chunk: insert_new(connection, table, columns, chunk), max_rows)
+
+
+def insert_keys_in_chunks(
+    state: State, table: Table, keys: Iterable[str], owner: int, *, max_rows: int = 100_000
+) -> int:
+    """Insert text keys that share one number, into a table of (key, number); what stands wins. As `insert_in_chunks`.
+
+    On SQLite the keys of a chunk go in as one JSON text, which spares a step of the interpreter for each of them.
+    """
+
+    def insert(connection: Connection, chunk: list[str]) -> int:
+        if connection.dialect.name != "sqlite":
+            return insert_new(connection, table, table.columns.keys(), [(key, owner) for key in chunk])
+        driver: Any = connection.connection.driver_connection
+        return driver.execute(
+            f'INSERT INTO "{table.name}" SELECT value, ? FROM json_each(?) WHERE true ON CONFLICT DO NOTHING',
+            (owner, json.dumps(chunk)),
+        ).rowcount
+
+    return _in_chunks(state, keys, insert, max_rows)
+
+
+def _in_chunks(
+    state: State, rows: Iterable[_Row], insert: Callable[[Connection, list[_Row]], int], max_rows: int
+) -> int:
     waiting = iter(rows)
     size = min(FIRST_CHUNK_ROWS, max_rows) if state.dialect == "sqlite" else max_rows
     inserted = 0
@@ -56,7 +84,7 @@ def insert_in_chunks(
     while chunk:
         with state.write() as connection:
             began = time.perf_counter()  # measured inside: waiting for the lock is not holding it
-            inserted += insert_new(connection, table, columns, chunk)
+            inserted += insert(connection, chunk)
         took = time.perf_counter() - began
         if state.dialect == "sqlite":
             size = _next_size(len(chunk), took, max_rows)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Table, delete, select
+from sqlalchemy import BigInteger, Column, Connection, MetaData, String, Table, delete, select
 
-from activation_dagster.state.bulk import insert_in_chunks, insert_new, select_in
+from activation_dagster.state.bulk import insert_in_chunks, insert_keys_in_chunks, insert_new, select_in
 from activation_dagster.state.engine import State
 from activation_dagster.state.instants import instant, micros
 from activation_dagster.state.tables import duplicates, message_id_buckets
@@ -24,33 +24,33 @@ class MessageIds:
         self._window = window
         self._span = max(window / 2, timedelta(hours=1))
 
-    def take(self, keys: Sequence[bytes], *, batch_no: int, arrival_hour: datetime) -> list[bytes]:
-        """Take message ids (16-byte keys, best sorted) for a batch; those that another batch had taken before.
+    def take(self, keys: Sequence[str], *, batch_no: int, arrival_hour: datetime) -> list[str]:
+        """Take message ids (22-character keys, best sorted) for a batch; those that another batch had taken before.
 
         Taking again what this batch has taken changes nothing.
         """
         bucket = self._bucket(arrival_hour)
         others = self._owned_by_others(keys, batch_no, arrival_hour, but_for=bucket.name)
-        wanted = [(key, batch_no) for key in keys if key not in others]
-        if insert_in_chunks(self._state, bucket, ("key", "batch_no"), wanted) < len(wanted):
+        wanted = [key for key in keys if key not in others] if others else keys
+        if insert_keys_in_chunks(self._state, bucket, wanted, batch_no) < len(wanted):
             # Some stood already: ours, from a run that broke off, or another batch's of the same hours.
             others |= self._owned_by_others(keys, batch_no, arrival_hour)
         return sorted(others)
 
-    def taken(self, keys: Sequence[bytes], *, batch_no: int, arrival_hour: datetime) -> list[bytes]:
+    def taken(self, keys: Sequence[str], *, batch_no: int, arrival_hour: datetime) -> list[str]:
         """Those of the keys that batches other than this one have taken inside the window."""
         return sorted(self._owned_by_others(keys, batch_no, arrival_hour))
 
     def _owned_by_others(
-        self, keys: Sequence[bytes], batch_no: int, arrival_hour: datetime, *, but_for: str = ""
-    ) -> set[bytes]:
-        found: set[bytes] = set()
+        self, keys: Sequence[str], batch_no: int, arrival_hour: datetime, *, but_for: str = ""
+    ) -> set[str]:
+        found: set[str] = set()
         with self._state.read() as connection:
             for table in self._probed(connection, arrival_hour):
                 if table.name == but_for or connection.execute(select(table.c.key).limit(1)).first() is None:
                     continue
                 query = select(table.c.key).where(table.c.batch_no != batch_no)
-                found.update(bytes(row[0]) for row in select_in(connection, query, table.c.key, keys))
+                found.update(row[0] for row in select_in(connection, query, table.c.key, keys))
         return found
 
     def forget(self, *, newest_hour: datetime) -> list[str]:
@@ -100,7 +100,7 @@ def _table(name: str) -> Table:
     return Table(
         name,
         MetaData(),
-        Column("key", LargeBinary(16), primary_key=True),
+        Column("key", String(22), primary_key=True),
         Column("batch_no", BigInteger, nullable=False),
         sqlite_with_rowid=False,
     )

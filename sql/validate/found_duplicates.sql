@@ -1,7 +1,7 @@
 -- Events whose messageId was taken before: by an earlier batch inside the window, or by an earlier event of this batch.
 -- grain: one repeated event
 with keyed as (
-    select v.ordinal, v.message_id, unhex(md5(v.message_id)) as key
+    select v.ordinal, v.message_id, left(to_base64(unhex(md5(v.message_id))), 22) as key
     from event_verdicts as v
     where v.message_id in (select message_id from repeated_ids)
 )

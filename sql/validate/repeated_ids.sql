@@ -7,5 +7,5 @@ having count(*) > 1
 union
 select v.message_id
 from event_verdicts as v
-semi join taken_keys as t on t.key = unhex(md5(v.message_id))
+semi join taken_keys as t on t.key = left(to_base64(unhex(md5(v.message_id))), 22)
 where (select count(*) from taken_keys) > 0

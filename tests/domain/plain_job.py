@@ -110,6 +110,7 @@ class PlainJob:
 
     def __init__(self, contracts: ContractSet, *, dedupe_window: timedelta) -> None:
         self._contracts = contracts
+        self._measures = contracts.measures()
         self._window = dedupe_window
         self._taken: dict[str, datetime] = {}
         self._owner: dict[Identifier, Person] = {}
@@ -276,7 +277,7 @@ class PlainJob:
     def _note(self, found: Accepted, person: Person) -> None:
         """What one event says of its person."""
         properties = found.event.get(found.contract.section) or {}
-        for measure in self._contracts.measures():
+        for measure in self._measures:
             if measure.event_name == found.contract.name:
                 done = person.activity.setdefault((measure.name, found.occurred_at.date()), [0, 0])
                 done[0] += 1

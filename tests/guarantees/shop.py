@@ -179,6 +179,19 @@ def compared(rows: Held) -> Held:
     return found
 
 
+def differences(found: Held, expected: Held) -> list[str]:
+    """One sentence a row that only one of the two has."""
+    said: list[str] = []
+    for name in sorted({*found, *expected}):
+        if found.get(name) != expected.get(name):
+            ours = [repr(row) for row in found.get(name, [])]
+            theirs = [repr(row) for row in expected.get(name, [])]
+            said += [f"only found in {name}: {row}" for row in ours if row not in theirs]
+            said += [f"only expected in {name}: {row}" for row in theirs if row not in ours]
+            said += [f"{name} holds {len(ours)} rows, not {len(theirs)}"] if len(ours) != len(theirs) else []
+    return said
+
+
 def lake_rows(places: Places) -> Held:
     """All tables of the lake with all their columns."""
     import duckdb

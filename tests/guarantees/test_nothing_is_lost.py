@@ -22,6 +22,7 @@ from tests.guarantees.shop import (
     NOW,
     Held,
     Shop,
+    differences,
     every_event_is_in_one_place,
     far_end_in,
     the_far_end_has_what_the_ledger_says,
@@ -44,9 +45,8 @@ BATCH_POINTS = tuple(
     for number, name in enumerate(names)
 )
 
-CLAIM_SIZE = 5
 SEND_POINTS = (
-    *("sends.claimed:1", "sends.called:1", "sends.answered:1"),  # five events in one call
+    *("sends.claimed:1", "sends.called:1", "sends.answered:1"),  # seven events in one call
     *("sends.claimed:2", "sends.called:2", "sends.answered:2"),  # the rest of them
     "sends.claimed:3",  # no event is due any more
     *("sends.claimed:4", "sends.called:3", "sends.answered:3"),  # two journeys, one call each
@@ -127,7 +127,7 @@ def undisturbed(workers: Workers, shared_far_end: FarEnd, tmp_path_factory: pyte
     one_batch_done = shop.copied(tmp_path_factory.mktemp("one_batch_done"))
     worked = workers.run(shop, what=["drain"])
     to_be_sent = shop.copied(tmp_path_factory.mktemp("to_be_sent"))
-    sent = workers.run(shop, what=["deliver"], claim_size=CLAIM_SIZE)
+    sent = workers.run(shop, what=["deliver"])
     the_far_end_has_what_the_ledger_says(shop, shared_far_end)
     return Undisturbed(
         state=shop.state(),
@@ -158,13 +158,8 @@ def nothing_was_lost(shop: Shop, far_end: FarEnd, undisturbed: Undisturbed, in_d
             key=repr,
         )
     }
-    assert different(state, expected) == []
-    assert different(shop.lake(), undisturbed.lake) == []
-
-
-def different(found: Held, expected: Held) -> list[str]:
-    """Tables that are not equal."""
-    return [name for name in sorted({*found, *expected}) if found.get(name) != expected.get(name)]
+    assert differences(state, expected) == []
+    assert differences(shop.lake(), undisturbed.lake) == []
 
 
 def journeys_in_hand(shop: Shop) -> set[str]:
@@ -212,10 +207,10 @@ def test_a_delivery_that_is_killed_is_finished_by_the_next(
     point: str, undisturbed: Undisturbed, workers: Workers, far_end: FarEnd, tmp_path: Path
 ) -> None:
     shop = undisturbed.to_be_sent.copied(tmp_path)
-    killed = workers.run(shop, what=["deliver"], die_at=[point], claim_size=CLAIM_SIZE)
+    killed = workers.run(shop, what=["deliver"], die_at=[point])
     assert killed.died_at == point
     in_doubt = journeys_in_hand(shop)
-    workers.run(shop, clock=AFTER_THE_LEASE, claim_size=CLAIM_SIZE)
+    workers.run(shop, clock=AFTER_THE_LEASE)
     nothing_was_lost(shop, far_end, undisturbed, in_doubt)
 
 
@@ -228,7 +223,7 @@ def test_dying_at_every_point_one_after_the_other_loses_nothing(
     waiting = [*BATCH_POINTS, *SEND_POINTS]
     in_doubt: set[str] = set()
     clock: datetime = NOW
-    while died_at := workers.run(shop, clock=clock, die_at=waiting, claim_size=CLAIM_SIZE).died_at:
+    while died_at := workers.run(shop, clock=clock, die_at=waiting).died_at:
         waiting.remove(died_at)
         in_doubt |= journeys_in_hand(shop)
         clock += timedelta(minutes=5)

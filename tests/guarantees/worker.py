@@ -23,6 +23,9 @@ from typing import Any, TextIO
 
 from tests.guarantees.shop import NOW, Shop
 
+CLAIM_SIZE = 7
+"""Small enough for several rounds."""
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -47,7 +50,7 @@ class Workers:
         what: Sequence[str] = ("drain", "deliver"),
         clock: datetime = NOW,
         die_at: Sequence[str] = (),
-        claim_size: int = 500,
+        claim_size: int = CLAIM_SIZE,
     ) -> Outcome:
         """Do `what` in a process of its own, which dies at the first of `die_at` that it reaches.
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -162,7 +161,7 @@ def assert_sent_once(found: Platform, outcomes: dict[str, str]) -> None:
     for key, event in events.items():
         assert event["user_id"] == user_id(tracked[key])
         assert event["event_name"] == workflows[tracked[key].workflow_id].subject
-        assert data_fields(event) == tracked[key].data_fields | contract_fields(event, tracked[key], workflows)
+        assert event["body"]["dataFields"] == tracked[key].data_fields | contract_fields(event, tracked[key], workflows)
     held = Counter(entry["user_id"] for entry in found.far_end.rows("workflow_entries"))
     assert held == Counter(user_id(one) for one in entries)
     assert compare(found.places, found.far_end.address).agrees
@@ -176,12 +175,6 @@ def assert_sent_once(found: Platform, outcomes: dict[str, str]) -> None:
 def user_id(decision: Decision) -> str | None:
     """Whom a decision means, as the destination names people."""
     return None if decision.person is None else decision.person.today().value("user_id")
-
-
-def data_fields(event: dict[str, Any]) -> dict[str, Any]:
-    """The fields that reached the stand-in with one event."""
-    found = event["data_fields"]
-    return json.loads(found) if isinstance(found, str) else found
 
 
 def contract_fields(event: dict[str, Any], decision: Decision, workflows: Any) -> dict[str, Any]:
@@ -214,5 +207,3 @@ def _chunks(lines: Iterable[bytes], most: int) -> Iterable[list[bytes]]:
     if chunk:
         yield chunk
 
-
-Comparison = Callable[[Platform], None]
