@@ -133,12 +133,14 @@ class Workbench:
                 time.sleep(PAUSE_SECONDS)
 
     def _stand_back(self) -> None:
-        """Let a batch of the sensor go first: it waits for the lease on the environment that we do not hold now."""
+        """Let a batch of the sensor go first: its run holds its own lease and waits for the environment's."""
+        from activation_dagster.defs.readings import lease_is_free
         from activation_dagster.state.batches import unfinished
 
+        now = self.places.clock()
         with self.places.state.read() as connection:
-            waiting = unfinished(connection)
-        if waiting:
+            somebody_waits = any(not lease_is_free(connection, batch, now=now) for batch in unfinished(connection))
+        if somebody_waits:
             time.sleep(YIELD_SECONDS)
 
     # -- the batch in hand --------------------------------------------------------------------------------------------

@@ -19,10 +19,9 @@ MAX_EXACT_INTEGER = 2**53 - 1
 
 ODD_PATTERN = (
     r"\"(type|event|messageId|userId|anonymousId|previousId|groupId|timestamp|originalTimestamp|sentAt|receivedAt)\""
-    r"[ \t]*:[ \t]*[^\" \t]|\"(properties|traits|context)\"[ \t]*:[ \t]*[^{ \t]"
+    r"[ \t]*:[ \t]*[^\" \t]"
 )
-"""A field of the envelope that must be text, or an object, and seems to be none; a reader that turns numbers into text
-would not tell."""
+"""A field of the envelope that must be text and seems to be none; readers that turn numbers into text would not tell."""
 
 SUSPECT_PATTERN = (
     r"\\u[dD][89a-fA-F]|\\u0000|[:,\[ \t]-?([0-9]{16}|[0-9.]+[eE][+-]?[0-9]{3}|NaN|Infinity)|" + ODD_PATTERN

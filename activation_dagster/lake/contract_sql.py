@@ -97,14 +97,14 @@ def judgement(
     """
     summed = {name for measure in sums for name in (measure.sum_of, measure.times) if name}
     names = sorted({rule.name for rule in version.properties} | set(used) | summed)
-    structure = json.dumps({contract.section: {name: "JSON" for name in names}}, ensure_ascii=False)
+    structure = json.dumps({name: "JSON" for name in names}, ensure_ascii=False)
     broken = [text for rule in version.properties for text in _violations(rule, contract.section)]
     violations = f"nullif(concat_ws(chr(10), {', '.join(broken)}), '')" if broken else "null::varchar"
     pack = ", ".join(f"{_name(name)} := leaves.{_name(name)}" for name in used)
     packed = f"to_json(struct_pack({pack}))::varchar" if used else "null::varchar"
     amounts = ", ".join(_amount(measure) for measure in sums)
     measured = f"[{amounts}]" if sums else "null::bigint[]"
-    leaves = f"json_transform(payload, {literal(structure)}).{contract.section}" if names else "null"
+    leaves = f"json_transform({contract.section}, {literal(structure)})" if names else "null"
     named = version.version
     versions = f"in ({literal(named)}, {literal(named.removeprefix('v'))})"
     chosen = f"(event_version is null or event_version {versions})" if version == contract.newest else f"event_version {versions}"

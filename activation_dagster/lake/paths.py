@@ -9,14 +9,14 @@ SECTIONS = ("properties", "traits", "context")
 def json_at(path: str) -> str:
     """SQL for the JSON text at a path below properties, traits or context of `e`; null where nothing is there.
 
-    The cheap test for the last name spares parsing every event that does not have it.
+    The cheap test for the last name spares parsing the section of every event that does not have it.
     """
     section, *steps = path.split(".")
     if section not in SECTIONS or not steps:
         raise ValueError(f"'{path}' does not begin with properties, traits or context")
-    inside = "".join(f'."{step}"' for step in (section, *steps)).replace("'", "''")
+    inside = "".join(f'."{step}"' for step in steps).replace("'", "''")
     probe = steps[-1].replace("'", "''")
-    return f"case when contains(e.payload, '\"{probe}\"') then json_extract(e.payload, '${inside}')::varchar end"
+    return f"case when contains(e.{section}, '\"{probe}\"') then json_extract(e.{section}, '${inside}')::varchar end"
 
 
 def text_at(path: str) -> str:

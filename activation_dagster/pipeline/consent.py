@@ -68,7 +68,7 @@ def _speaking_events(run: BatchRun) -> None:
     )
     run.engine.make(
         "speaking_events",
-        "select s.*, e.payload from ingested_events as e "
+        "select s.*, e.properties, e.traits, e.context from ingested_events as e "
         "join speaking_ordinals as s on s.ordinal = e.ordinal",
     )
     run.engine.forget("speaking_ordinals")
@@ -80,8 +80,7 @@ def _new_traits(run: BatchRun) -> None:
         "identified_traits",
         f"""
         with identified as (
-            select e.profile_id, e.event_id, e.ordinal, e.occurred_at, json_extract(e.payload, '$.traits') as traits,
-                coalesce({country}) as country
+            select e.profile_id, e.event_id, e.ordinal, e.occurred_at, e.traits, coalesce({country}) as country
             from speaking_events as e
             where e.event_type = 'identify'
         ),

@@ -169,7 +169,7 @@ def _probe_sqlite(
         dialect=connection.dialect,
         compile_kwargs={"render_postcompile": True},  # an IN of the caller's own
     )
-    names = getattr(compiled, "positiontup", None) or []
+    names: list[str] = getattr(compiled, "positiontup", None) or []
     text = str(compiled).replace("= :probes:", f"IN ({marks})")
     driver: Any = connection.connection.driver_connection
     return driver.execute(text, [*(compiled.params[name] for name in names), *given]).fetchall()

@@ -13,12 +13,12 @@ read as (
         case when ends_with(line, chr(10)) then left(line, -1) else line end as payload,
         json_transform(line, '{"type": "VARCHAR", "event": "VARCHAR", "name": "VARCHAR", "messageId": "VARCHAR",
             "userId": "VARCHAR", "anonymousId": "VARCHAR", "timestamp": "VARCHAR", "originalTimestamp": "VARCHAR",
-            "sentAt": "VARCHAR", "receivedAt": "VARCHAR"}') as e,
+            "sentAt": "VARCHAR", "receivedAt": "VARCHAR", "properties": "JSON", "traits": "JSON",
+            "context": "JSON"}') as e,
         case when is_odd then json_type(line, ['type', 'messageId', 'userId', 'anonymousId', 'previousId', 'groupId',
             'event']) end as text_types,
         case when is_odd then json_type(line, ['timestamp', 'originalTimestamp', 'sentAt', 'receivedAt']) end
-            as time_types,
-        case when is_odd then json_type(line, ['properties', 'traits', 'context']) end as section_types
+            as time_types
     from lines
 ),
 times as (
@@ -49,7 +49,10 @@ times as (
         case when case when translate(e."receivedAt", '123456789', '000000000') = '0000-00-00T00:00:00.000Z'
                 then substr(e."receivedAt", 1, 2) in ('19', '20', '21') and substr(e."receivedAt", 12, 2) < '24'
                 else regexp_full_match(e."receivedAt", $instant_pattern) end
-            then try_cast(e."receivedAt" as timestamp) end as claimed_received_at
+            then try_cast(e."receivedAt" as timestamp) end as claimed_received_at,
+        e.properties as properties,
+        e.traits as traits,
+        e.context as context
     from read
 ),
 judged as (
@@ -59,8 +62,8 @@ judged as (
             when event_type is null
                 or event_type not in ('identify', 'track', 'page', 'screen', 'group', 'alias') then 'unknown_type'
             when text_types is not null and list_has_any(text_types, ['BOOLEAN', 'UBIGINT', 'BIGINT', 'HUGEINT', 'DOUBLE', 'ARRAY', 'OBJECT'])
-                or section_types is not null and list_has_any(section_types,
-                    ['BOOLEAN', 'UBIGINT', 'BIGINT', 'HUGEINT', 'DOUBLE', 'ARRAY', 'VARCHAR'])
+                or not coalesce(starts_with(properties, '{'), true) or not coalesce(starts_with(traits, '{'), true)
+                or not coalesce(starts_with(context, '{'), true)
                 or length(message_text) > 100 then 'invalid_envelope'
             when event_type = 'track' and coalesce(event_text, '') = '' then 'missing_event_name'
             when user_id is null and anonymous_id is null then 'no_identifier'
@@ -77,11 +80,11 @@ sound as (
         segment_no, line_no, payload, event_type,
         case when event_type in ('page', 'screen') then name_text else event_text end as event_name,
         message_text, user_id, anonymous_id, stated_at, original_at, sent_at, claimed_received_at, fault,
-        case when contains(payload, '"event_version"') then payload->>'$.context.protocols.event_version' end
-            as event_version
+        case when contains(context, '"protocols"') then context->>'$.protocols.event_version' end as event_version,
+        properties, traits, context
     from judged
     union all
-    select segment_no, line_no, null, null, null, null, null, null, null, null, null, null, reason, null
+    select segment_no, line_no, null, null, null, null, null, null, null, null, null, null, reason, null, null, null, null
     from line_faults
     where reason is not null
 )
@@ -101,6 +104,9 @@ select
         else coalesce(s.stated_at, s.original_at, s.claimed_received_at, g.landed_at) end as occurred_at,
     coalesce(s.claimed_received_at, g.landed_at) as received_at,
     s.fault,
+    s.properties,
+    s.traits,
+    s.context,
     s.payload
 from sound as s
 join segments as g on s.segment_no = g.segment_no

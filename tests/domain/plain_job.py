@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -119,6 +119,8 @@ class PlainJob:
         self.quarantined: Counter[str] = Counter()
         self.people: list[Person] = []
         self.decisions: list[Decision] = []
+        self.outcomes: dict[str, str] = {}
+        self._reached: list[tuple[Person, str, datetime]] = []
 
     # -- what is asked of it ------------------------------------------------------------------------------------------
 
@@ -423,22 +425,23 @@ class PlainJob:
         }
         return {name: value for name, value in filled.items() if value is not None}
 
-    def deliver(self, now: datetime, *, each: Callable[[Decision], None] = lambda _: None) -> dict[str, str]:
-        """What becomes of every send at the instant `now`: send key → `sent`, or the gate's reason to refuse it."""
-        reached: set[tuple[Person, str]] = set()
-        outcomes: dict[str, str] = {}
+    def deliver(self, now: datetime) -> None:
+        """What becomes of every send that is still open at the instant `now`, in `outcomes`."""
         for send in sorted(self.sends(), key=lambda send: (send.decided_at, send.send_key)):
+            if send.send_key in self.outcomes:
+                continue
             workflow = self._contracts.workflows[send.workflow_id]
             assert send.person is not None
             person = send.person.today()
             if send.triggered_at + workflow.expires_after <= now:
-                outcomes[send.send_key] = "expired"
+                self.outcomes[send.send_key] = "expired"
             elif self._allows(person, workflow.purpose, workflow.channel, now) is not None:
-                outcomes[send.send_key] = "consent_withdrawn"
-            elif workflow.reentry is not None and (person, workflow.workflow_id) in reached:
-                outcomes[send.send_key] = "inside_reentry"
+                self.outcomes[send.send_key] = "consent_withdrawn"
+            elif workflow.reentry is not None and any(
+                reached.today() is person and by == workflow.workflow_id and now - claimed_at < workflow.reentry
+                for reached, by, claimed_at in self._reached
+            ):
+                self.outcomes[send.send_key] = "inside_reentry"
             else:
-                outcomes[send.send_key] = "sent"
-                reached.add((person, workflow.workflow_id))
-                each(send)
-        return outcomes
+                self.outcomes[send.send_key] = "sent"
+                self._reached.append((person, workflow.workflow_id, now))

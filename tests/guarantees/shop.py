@@ -45,8 +45,9 @@ WHEN_AND_WHO = {
     "batch_phases": {"opened_at", "closed_at", "fence"},
     "releases": {"released_at"},
     "incidents": {"opened_at"},
-    # Which process had a send in hand, from when to when, at which try; and when it was due again after a failure.
-    "sends": {"attempts", "claim_token", "claimed_at", "lease_until", "answered_at", "due_at"},
+    # Which process had a send in hand, from when to when, at which try; when it was due again after a failure; and what
+    # the far end answered to the whole call that it was in, which counts the others of that call.
+    "sends": {"attempts", "claim_token", "claimed_at", "lease_until", "answered_at", "due_at", "answer"},
 }
 """Columns of state that say when and by whom the work was done: nothing decides by them, and they may differ."""
 

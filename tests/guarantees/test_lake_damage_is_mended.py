@@ -1,12 +1,13 @@
 """Promise 1, the lake's part: state is the truth, the lake a copy; what a copy loses is found and written again.
 
-After each kind of damage the tables are row for row what they were, the ledger is as it was, and one incident tells of it.
+After each kind of damage the tables are row for row what they were, the ledger is as it was, and one incident tells
+of it.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,6 @@ from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.verify import verify
 from activation_dagster.pipeline.watch import totals
 from activation_dagster.state.batches import close_phase, closed_phase
-from activation_dagster.state.engine import State
 from activation_dagster.state.incidents import list_incidents
 from activation_dagster.state.leases import acquire
 from activation_dagster.state.tables import batch_phases, batches
@@ -33,11 +33,10 @@ from tests.pipeline.small_shop import (
     lake_rows,
     land,
     ledger,
-    places_at,
     send_out,
-    three_batches,
     work,
 )
+from tests.pipeline.worked import WorkedOnce
 
 WRITTEN = [table for name, table in TABLES.items() if name != "sends"]
 """Every table that a phase writes."""
@@ -114,13 +113,17 @@ DAMAGES: list[Damage] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> WorkedOnce:
+    """Worked when the first test asks."""
+    return WorkedOnce(folder=tmp_path_factory.mktemp("worked"))
+
+
 @pytest.fixture
-def places(tmp_path: Path, state: State) -> Places:
+def places(once: WorkedOnce, dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Generator[Places]:
     """Three batches in two hours, worked and delivered."""
-    made = places_at(tmp_path, state)
-    three_batches(made)
-    send_out(made, tmp_path)
-    return made
+    with once.copy(dialect, tmp_path, request) as copied:
+        yield copied
 
 
 def test_a_lake_that_is_whole_is_found_sound(places: Places) -> None:
@@ -132,12 +135,13 @@ def test_a_lake_that_is_whole_is_found_sound(places: Places) -> None:
 @pytest.mark.parametrize("table", WRITTEN, ids=lambda table: table.name)
 def test_a_last_log_entry_cut_to_zero_bytes_is_found_and_rebuilt(places: Places, table: LakeTable) -> None:
     before, sent = lake_rows(places), ledger(places)
+    last = log_entries(places, table)[-1].name
     last_entry_is_empty(places, table)
     assert len(lake_rows(places)[table.name]) < len(before[table.name])  # it opens without error and hides a batch
     found = verify(places, rebuild=False, now=NOW)
     assert not found.is_sound
     assert {damage.table for damage in found.damaged} == {table.name}
-    assert found.mended_logs == (f"{table.name}/{log_entries(places, table)[-1].name[:-6]}2.json",)
+    assert found.mended_logs == (f"{table.name}/{last}",)
     assert verify(places, rebuild=True, now=NOW).is_sound
     assert lake_rows(places) == before
     assert ledger(places) == sent

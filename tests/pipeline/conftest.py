@@ -18,8 +18,19 @@ from tests.databases import (
     state_url,
 )
 from tests.pipeline.small_shop import places_at
+from tests.pipeline.worked import worked, worked_once
 
-__all__ = ["dialect", "empty_url", "migrated_sqlite", "new_state_url", "postgres", "state", "state_url"]
+__all__ = [
+    "dialect",
+    "empty_url",
+    "migrated_sqlite",
+    "new_state_url",
+    "postgres",
+    "state",
+    "state_url",
+    "worked",
+    "worked_once",
+]
 
 
 @pytest.fixture

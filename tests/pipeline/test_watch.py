@@ -102,7 +102,9 @@ def test_a_batch_that_died_breaks_no_sum_and_neither_does_finishing_it(places: P
 def test_a_send_that_the_ledger_lost_breaks_the_sum_and_opens_one_incident(places: Places) -> None:
     first, *_ = three_batches(places)
     with places.state.write() as connection:
-        connection.execute(delete(sends).where(sends.c.batch_id == first.batch_id, sends.c.workflow_id == "vip_journey"))
+        connection.execute(
+            delete(sends).where(sends.c.batch_id == first.batch_id, sends.c.workflow_id == "vip_journey")
+        )
     report = watch(places, NOW)
     assert not report.totals.conserved
     assert [sums.batch_id for sums in report.broken] == [first.batch_id]
