@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from activation_dagster.domain.audiences import Measure
 from activation_dagster.domain.contracts import Call, EventContract, EventVersion, PropertyRule, PropertyType
@@ -87,13 +87,37 @@ def _name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def judgement(
-    contract: EventContract, version: EventVersion, used: Sequence[str], sums: Sequence[Measure]
-) -> str:
-    """A SELECT over `ingested_events` that judges the events of one version: those that name it, or none and it is newest.
+BASE = (
+    "e.ordinal, e.event_id, e.source, e.landed_at, e.event_type, e.event_name, e.message_id, e.occurred_at, "
+    "e.received_at"
+)
+"""What every verdict carries on from `ingested_events`, so that nothing has to be joined to it again."""
 
-    Gives `ordinal`, `contract`, `contract_version`, `violations` (one a line, sorted later; null when none), `used_properties` (JSON or null) and
-    `measured` (what the event adds to each of `sums`, in millionths, or null).
+
+def selector(contract: EventContract, version: EventVersion) -> str:
+    """SQL over `ingested_events as e` for the events that a version judges: those that name it, or none and it is newest."""
+    named = version.version
+    versions = f"e.event_version in ({literal(named)}, {literal(named.removeprefix('v'))})"
+    chosen = f"(e.event_version is null or {versions})" if version == contract.newest else versions
+    event = f"e.event_type = {literal(contract.call.value)}"
+    if contract.call is Call.TRACK:
+        event += f" and e.event_name = {literal(contract.name)}"
+    return f"e.fault is null and {event} and {chosen}"
+
+
+def judgement(
+    contract: EventContract,
+    version: EventVersion,
+    *,
+    used: Sequence[str] = (),
+    sums: Sequence[Measure] = (),
+    identifiers: Mapping[str, str] | None = None,
+) -> str:
+    """A SELECT over `ingested_events` that judges the events of one version.
+
+    Gives the columns of `BASE`, `contract`, `contract_version`, `violations` (one a line, sorted later; null when
+    none), `used_properties` (JSON or null), `measured` (what the event adds to each of `sums`, in millionths, or null),
+    and a column `id_<kind>` for each of `identifiers` (kind → SQL over `e`).
     """
     summed = {name for measure in sums for name in (measure.sum_of, measure.times) if name}
     names = sorted({rule.name for rule in version.properties} | set(used) | summed)
@@ -104,16 +128,22 @@ def judgement(
     packed = f"to_json(struct_pack({pack}))::varchar" if used else "null::varchar"
     amounts = ", ".join(_amount(measure) for measure in sums)
     measured = f"[{amounts}]" if sums else "null::bigint[]"
-    leaves = f"json_transform({contract.section}, {literal(structure)})" if names else "null"
-    named = version.version
-    versions = f"in ({literal(named)}, {literal(named.removeprefix('v'))})"
-    chosen = f"(event_version is null or event_version {versions})" if version == contract.newest else f"event_version {versions}"
-    event = f"event_type = {literal(contract.call.value)}"
-    if contract.call is Call.TRACK:
-        event += f" and event_name = {literal(contract.name)}"
+    leaves = f"json_transform(e.{contract.section}, {literal(structure)})" if names else "null"
+    named = "".join(f", {sql} as id_{kind}" for kind, sql in (identifiers or {}).items())
     return (
-        f"select ordinal, {literal(contract.slug)} as contract, {literal(named)} as contract_version, "
-        f"{violations} as violations, {packed} as used_properties, {measured} as measured\n"
-        f"from (select ordinal, {leaves} as leaves from ingested_events\n"
-        f"      where fault is null and {event} and {chosen})"
+        f"select {BASE}, {literal(contract.slug)} as contract, {literal(version.version)} as contract_version, "
+        f"{violations} as violations, {packed} as used_properties, {measured} as measured{named}\n"
+        f"from (select e.*, {leaves} as leaves from ingested_events as e\n"
+        f"      where {selector(contract, version)}) as e"
+    )
+
+
+def unjudged(versions: Sequence[tuple[EventContract, EventVersion]], identifiers: Sequence[str] = ()) -> str:
+    """A SELECT over `ingested_events` of the events that no version judges, with the columns of `judgement`, empty."""
+    judged = " or ".join(f"coalesce({selector(*pair)}, false)" for pair in versions) or "false"
+    named = "".join(f", null::varchar as id_{kind}" for kind in identifiers)
+    return (
+        f"select {BASE}, null::varchar as contract, null::varchar as contract_version, null::varchar as violations, "
+        f"null::varchar as used_properties, null::bigint[] as measured{named}, e.fault\n"
+        f"from ingested_events as e where not ({judged})"
     )

@@ -47,6 +47,13 @@ class Engine:
         self.connection.execute(f"create or replace temp table {relation} as {text}", used or None)
         self._known.add(relation)
 
+    def view(self, path: str) -> None:
+        """Make the relation of `sql/<path>.sql` without keeping its rows: for one that only filters another."""
+        relation = path.rsplit("/", 1)[-1]
+        text = (self.sql_root / f"{path}.sql").read_text(encoding="utf-8").strip().rstrip(";")
+        self.connection.execute(f"create or replace temp view {relation} as {text}")
+        self._known.add(relation)
+
     def put(self, relation: str, columns: Mapping[str, str], rows: Iterable[Sequence[object]]) -> None:
         """Make a relation from rows of plain values; `columns` maps names to DuckDB types."""
         import pyarrow as pa

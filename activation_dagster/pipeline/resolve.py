@@ -10,7 +10,6 @@ from activation_dagster.domain.batches import Phase, PhaseReport
 from activation_dagster.domain.consent import ConsentRecord, ConsentStatus, current_choice
 from activation_dagster.domain.identity import Identifier, IdentityChanges, IdentityGraph, Merge
 from activation_dagster.domain.reasons import DecisionRefusal
-from activation_dagster.lake.paths import text_at
 from activation_dagster.lake.tables import RESOLVED
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.validate import compute_validated
@@ -32,35 +31,27 @@ def compute_resolved(run: BatchRun) -> IdentityChanges:
     compute_validated(run)
     engine = run.engine
     kinds = run.contracts.identity.kinds
-    columns = ", ".join(
-        f"coalesce({', '.join(text_at(path) for path in kind.paths)}, null) as {kind.name}" for kind in kinds
-    )
-    names = ", ".join(kind.name for kind in kinds)
-    engine.make(
-        "identified_events",
-        f"select v.ordinal, v.event_id, {columns} from validated_events as v "
-        "join ingested_events as e on e.ordinal = v.ordinal",
-    )
+    names = ", ".join(f"id_{kind.name}" for kind in kinds)
     engine.make(
         "identifier_sets",
         f"select row_number() over (order by min(ordinal)) as set_no, min(ordinal) as ordinal, {names} "
-        f"from identified_events group by {names}",
+        f"from validated_events group by {names}",
     )
     sets = engine.rows(
-        f"select s.set_no, v.event_id, {', '.join(f's.{kind.name}' for kind in kinds)} from identifier_sets as s "
+        f"select s.set_no, v.event_id, {', '.join(f's.id_{kind.name}' for kind in kinds)} from identifier_sets as s "
         "join validated_events as v on v.ordinal = s.ordinal order by s.set_no"
     )
     changes, found = _see(run, sets)
     engine.put("profiles_of_sets", {"set_no": "BIGINT", "profile_id": "VARCHAR"}, found)
-    same = " and ".join(f"i.{kind.name} is not distinct from s.{kind.name}" for kind in kinds)
+    same = " and ".join(f"i.id_{kind.name} is not distinct from s.id_{kind.name}" for kind in kinds)
     engine.make(
         "resolved_events",
         "select i.ordinal, i.event_id, p.profile_id, "
         f"case when p.profile_id is null then '{DecisionRefusal.NO_PROFILE.value}' end as unresolved_reason "
-        f"from identified_events as i join identifier_sets as s on {same} "
+        f"from validated_events as i join identifier_sets as s on {same} "
         "join profiles_of_sets as p on p.set_no = s.set_no",
     )
-    engine.forget("identified_events", "identifier_sets", "profiles_of_sets")
+    engine.forget("identifier_sets", "profiles_of_sets")
     return changes
 
 

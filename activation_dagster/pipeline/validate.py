@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from activation_dagster.domain.batches import Phase, PhaseReport
-from activation_dagster.lake.contract_sql import judgement
+from activation_dagster.lake.contract_sql import judgement, unjudged
+from activation_dagster.lake.paths import text_at
 from activation_dagster.lake.tables import DUPLICATES, QUARANTINED, VALIDATED
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.ingest import compute_ingested
@@ -29,14 +30,26 @@ def _judge(run: BatchRun) -> None:
     engine.put("failure_owners", {"reason": "VARCHAR", "owner": "VARCHAR"}, [
         (mode.code, mode.owner) for mode in run.contracts.failure_modes.values() if mode.group == "quarantine"
     ])
-    judgements = [
-        judgement(contract, version, run.contracts.used_properties(contract), run.contracts.sums(contract))
-        for contract in run.contracts.events.values()
-        for version in contract.versions
-    ]
-    engine.make("judged_events", "\nunion all\n".join(judgements))
-    engine.compute("validate/event_verdicts")
-    engine.forget("judged_events")
+    versions = [(contract, version) for contract in run.contracts.events.values() for version in contract.versions]
+    identifiers = {
+        kind.name: f"coalesce({', '.join(text_at(path) for path in kind.paths)}, null)"
+        for kind in run.contracts.identity.kinds
+    }
+    engine.make(
+        "judged_events",
+        "\nunion all\n".join(
+            judgement(
+                contract,
+                version,
+                used=run.contracts.used_properties(contract),
+                sums=run.contracts.sums(contract),
+                identifiers=identifiers,
+            )
+            for contract, version in versions
+        ),
+    )
+    engine.make("unjudged_events", unjudged(versions, list(identifiers)))
+    engine.view("validate/event_verdicts")
 
 
 def _take_message_ids(run: BatchRun) -> None:
@@ -87,8 +100,9 @@ def compute_validated(run: BatchRun) -> None:
         _recall_duplicates(run)
     else:
         _take_message_ids(run)
-    for relation in ("validated_events", "quarantined_events", "duplicate_events"):
-        run.engine.compute(f"validate/{relation}")
+    run.engine.view("validate/validated_events")
+    run.engine.compute("validate/quarantined_events")
+    run.engine.compute("validate/duplicate_events")
 
 
 def validate(run: BatchRun) -> PhaseReport:

@@ -97,7 +97,7 @@ def claim(
     A halted send stays pending. A send is refused (or, if it expired, expired) by a suppression, by consent that is no
     longer there, or by another message of the same workflow inside its re-entry time; where an earlier attempt of this
     very send may have arrived it becomes unknown instead, because refused would say that it did not. A `limit` of 500
-    keeps SQLite's write lock under 100 ms.
+    held SQLite's write lock for 74 ms at most on two free cores, and 340 ms on two busy ones (`bench/gate.py`).
     """
     lease_until = now + timedelta(seconds=lease_seconds)
     with state.write() as connection:

@@ -1,5 +1,5 @@
 -- Events whose messageId was taken before.
 -- grain: one repeated event
-select e.ordinal, e.event_id, e.source, e.message_id, d.cause
+select v.ordinal, v.event_id, v.source, v.message_id, d.cause
 from found_duplicates as d
-join ingested_events as e on e.ordinal = d.ordinal
+join event_verdicts as v on v.ordinal = d.ordinal

@@ -1,23 +1,23 @@
 -- Events that wait for repair: the reason, every violation, who answers for them, and the bytes as received.
 -- grain: one refused event
 select
-    e.ordinal,
-    e.event_id,
-    e.source,
+    v.ordinal,
+    v.event_id,
+    v.source,
     v.reason,
     list_sort(string_split(v.violations, chr(10))) as violations,
     v.contract,
     v.contract_version,
     coalesce(case when v.reason in ('contract_violation', 'unknown_version') then c.owner end, o.owner) as owner,
-    e.event_type,
-    e.event_name,
-    e.message_id,
-    e.received_at,
+    v.event_type,
+    v.event_name,
+    v.message_id,
+    v.received_at,
     coalesce(f.line, encode(e.payload)) as payload
 from event_verdicts as v
 join ingested_events as e on e.ordinal = v.ordinal
 anti join found_duplicates as d on d.ordinal = v.ordinal
 left join contracts as c on c.contract = v.contract
 left join failure_owners as o on o.reason = v.reason
-left join line_faults as f on f.segment_no * 4294967296 + f.line_no = e.ordinal
+left join line_faults as f on f.segment_no * 4294967296 + f.line_no = v.ordinal
 where v.reason is not null

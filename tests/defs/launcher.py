@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Thread
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
 from dagster._core.launcher import LaunchRunContext
 from dagster._core.launcher.sync_in_memory_run_launcher import SyncInMemoryRunLauncher
@@ -14,20 +13,5 @@ class LauncherInThisProcess(SyncInMemoryRunLauncher):
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Carry out the run."""
-        raised: list[BaseException] = []
-
-        def carry_out() -> None:
-            try:
-                super(LauncherInThisProcess, self).launch_run(context)
-            except BaseException as error:
-                raised.append(error)
-
-        thread = Thread(target=carry_out, name="run")
-        thread.start()
-        thread.join()
-        if raised:
-            raise raised[0]
-
-    def terminate(self, run_id: str) -> Any:
-        """Nothing runs any more when somebody could ask."""
-        return False
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            thread.submit(super().launch_run, context).result()

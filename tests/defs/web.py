@@ -39,7 +39,8 @@ class Web:
             )
         )
         assert answer.errors is None, answer.errors
-        return dict(answer.data)
+        assert answer.data is not None
+        return answer.data
 
     def backfill(self, *assets: str, partitions: Sequence[str]) -> list[DagsterRun]:
         """Select assets and partitions, launch a backfill, and wait for it; its runs."""
@@ -60,7 +61,7 @@ class Web:
             assert not any(faults), faults
         else:
             raise AssertionError("The backfill did not end.")
-        return self.instance.get_runs(RunsFilter(tags={"dagster/backfill": backfill_id}))
+        return list(self.instance.get_runs(RunsFilter(tags={"dagster/backfill": backfill_id})))
 
     def materialise(self, *assets: str, partition: str | None = None) -> DagsterRun:
         """Select assets and one partition, and press Materialize; the run when it has ended."""

@@ -7,7 +7,7 @@ and after each nothing more has reached the far end, and every table of lake and
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -70,7 +70,7 @@ class House:
             }
 
     @contextmanager
-    def unchanged(self) -> Iterator[None]:
+    def unchanged(self) -> Generator[None]:
         """Whatever happens inside, and whatever is delivered afterwards, nothing is sent and no table changes."""
         before = self.stands()
         yield

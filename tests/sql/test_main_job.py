@@ -24,7 +24,7 @@ PAUSES = [timedelta(), timedelta(hours=1), timedelta(hours=40), timedelta(days=4
 """Between landings: in the hour, inside the dedupe window, outside it, past an audience's window, past a consent's."""
 
 
-@pytest.fixture(scope="module", params=[7, 8])
+@pytest.fixture(scope="module", params=[7])
 def worked(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Platform]:
