@@ -49,9 +49,7 @@ def open_destinations(settings: Settings, places: Places) -> Generator[dict[str,
     """Every destination of today's contracts by name, closed on leaving."""
     from activation_dagster.destinations.catalogue import open_destination
 
-    access = Access(
-        address=settings.iterable_base_url, api_key=settings.iterable_api_key.get_secret_value()
-    )
+    access = Access(address=settings.iterable_base_url, api_key=settings.iterable_api_key.get_secret_value())
     opened: dict[str, Destination] = {}
     try:
         for name, contract in contracts_today(places).destinations.items():

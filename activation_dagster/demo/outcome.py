@@ -1,4 +1,4 @@
-"""What the demo ends with: one table of what came in and went out, the two sums, and the stand-in held against the ledger."""
+"""What the demo ends with: a table of what came in and went out, both sums, and the stand-in against the ledger."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from activation_dagster.state.tables import sends
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What the stand-in holds against the ledger; seconds from the sealing of a trigger's segment to its arrival there."""
+    """What the stand-in holds against the ledger; seconds from a trigger segment's sealing to its arrival there."""
 
     held_events: int
     held_entries: int

@@ -1,4 +1,4 @@
-"""Running the demo: events land, Dagster's sensor fires micro-batches until all is drained, and one table says what happened."""
+"""Running the demo: events land, Dagster's sensor fires micro-batches until all is drained, a table tells."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UI_PORT = 3000
 
 
 def run_demo(settings: Settings, *, data: Path | None, everything: bool, state: str, short: bool) -> int:
-    """The main job on simulated events, or on the real data in `data`; 0 when both sums hold and the stand-in agrees."""
+    """The main job on simulated events, or the real data in `data`; 0 when both sums hold and the stand-in agrees."""
     console = Console(soft_wrap=True)
     if everything and data is None:
         raise WrongUse("All events of the real data were asked for, without a folder of real data. Give --data too.")
@@ -46,7 +46,7 @@ def run_demo(settings: Settings, *, data: Path | None, everything: bool, state: 
         places = stack.enter_context(open_places(settings))
         if totals(places).batches:
             raise WrongUse(
-                "The state database that ACTIVATION_STATE_URL names is in use already, and the demo needs an empty one. "
+                "The state database that ACTIVATION_STATE_URL names is in use, and the demo needs an empty one. "
                 "Name an empty database, or unset the variable."
             )
         console.print("Starting the stand-in for Iterable and Dagster (code server, daemon) ...")
@@ -162,5 +162,3 @@ def run_ui(settings: Settings) -> int:
         except KeyboardInterrupt:
             console.print("Stopping ...")
     return 0
-
-

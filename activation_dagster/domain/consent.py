@@ -105,9 +105,7 @@ class ConsentVerdict:
     evidence: tuple[ConsentRecord, ...]
 
 
-def current_choice(
-    records: Iterable[ConsentRecord], *, purpose: str, channel: str
-) -> ConsentRecord | None:
+def current_choice(records: Iterable[ConsentRecord], *, purpose: str, channel: str) -> ConsentRecord | None:
     """The record that counts for one purpose and channel among all records of one person, or None."""
     fitting = [record for record in records if record.purpose == purpose and record.channel == channel]
     return max(

@@ -1,7 +1,7 @@
 """Event contracts: what is promised about an event, and the readable judge that says how one event breaks it.
 
 The SQL compiled from a contract (`lake/contract_sql.py`) must give the same violations; a property-based test holds the
-two together. Strictness: `3.0` is an integer, `"3"` is no number, null counts as absent, undeclared properties are kept.
+two together. Strictness: `3.0` is an integer, `"3"` no number, null counts as absent, undeclared properties are kept.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class EventContract:
         return next((version for version in self.versions if version.version in (name, f"v{name}")), None)
 
 
-def has_type(value: Any, wanted: PropertyType) -> bool:  # noqa: PLR0911 - one line a type
+def has_type(value: Any, wanted: PropertyType) -> bool:
     """Whether a parsed JSON value is of a promised type."""
     match wanted:
         case PropertyType.STRING:

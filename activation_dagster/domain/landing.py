@@ -39,9 +39,7 @@ def segment_from_path(path: str, size_bytes: int) -> Segment | None:
     if found is None:
         return None
     try:
-        hour = datetime(
-            int(found["year"]), int(found["month"]), int(found["day"]), int(found["hour"]), tzinfo=UTC
-        )
+        hour = datetime(int(found["year"]), int(found["month"]), int(found["day"]), int(found["hour"]), tzinfo=UTC)
     except ValueError:
         return None
     return Segment(

@@ -7,8 +7,8 @@ judges could read two different events from one line. What any of them could rea
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
 
 from activation_dagster.domain.reasons import QuarantineReason
 
@@ -19,14 +19,20 @@ MAX_EXACT_INTEGER = 2**53 - 1
 
 ODD_PATTERN = (
     r"\"(type|event|messageId|userId|anonymousId|previousId|groupId|timestamp|originalTimestamp|sentAt|receivedAt)\""
-    r"[ \t]*:[ \t]*[^\" \t]"
+    r"[ \t\r]*:[ \t\r]*[^\" \t\r]|\\u00[4-7]"
 )
-"""A field of the envelope that must be text and seems to be none; readers that turn numbers into text would not tell."""
+"""A field of the envelope that must be text and seems to be none, or whose name may be hidden behind an escaped letter;
+readers that turn numbers into text would not tell."""
 
 SUSPECT_PATTERN = (
-    r"\\u[dD][89a-fA-F]|\\u0000|[:,\[ \t]-?([0-9]{16}|[0-9.]+[eE][+-]?[0-9]{3}|NaN|Infinity)|" + ODD_PATTERN
+    r"\\u[dD][89a-fA-F]|\\u0000|[:,\[ \t\r]-?([0-9]{16}|[0-9.]+[eE])|,[ \t\r]*[\]}]"
+    r"|[:,\[][ \t\r]*-?(?i:nan|inf|infinity)[ \t\r]*[,\]}]|" + ODD_PATTERN
 )
-"""Text that may hide a fault which a JSON parser lets through, or an odd field; such a line is read on its own."""
+"""Text that may hide a fault which a JSON parser lets through, or an odd field; such a line is read on its own.
+
+DuckDB's parser takes a comma before a bracket, and nan and inf in any case; a short number with an exponent can be out
+of range too.
+"""
 
 
 class _Fault(Exception):
@@ -63,33 +69,37 @@ _DECODER = json.JSONDecoder(
 )
 
 
+def _inside(value: object) -> Iterable[object]:
+    """What stands directly inside a parsed value."""
+    if isinstance(value, dict):
+        return cast("dict[str, object]", value).values()
+    return cast("list[object]", value) if isinstance(value, list) else ()
+
+
+def _is_container(value: object) -> bool:
+    return isinstance(value, dict | list)
+
+
 def _depth(value: object) -> int:
-    deepest, level = 0, [value]
+    deepest = 0
+    level: list[object] = [value]
     while level:
         deepest += 1
-        level = [
-            child
-            for parent in level
-            for child in (
-                parent.values() if isinstance(parent, dict) else parent if isinstance(parent, list) else ()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-            )
-            if isinstance(child, dict | list)
-        ]
+        level = [child for parent in level for child in _inside(parent) if _is_container(child)]
     return deepest
 
 
 def _texts(value: object) -> Iterator[str]:
     """Every key and text inside a parsed value."""
-    waiting = [value]
+    waiting: list[object] = [value]
     while waiting:
         found = waiting.pop()
         if isinstance(found, str):
             yield found
-        elif isinstance(found, dict):
-            waiting.extend(found.keys())  # pyright: ignore[reportUnknownArgumentType]
-            waiting.extend(found.values())  # pyright: ignore[reportUnknownArgumentType]
-        elif isinstance(found, list):
-            waiting.extend(found)  # pyright: ignore[reportUnknownArgumentType]
+            continue
+        if isinstance(found, dict):
+            waiting.extend(cast("dict[str, object]", found))
+        waiting.extend(_inside(cast("object", found)))
 
 
 def read_event(line: bytes) -> dict[str, Any] | QuarantineReason:
@@ -110,12 +120,13 @@ def read_event(line: bytes) -> dict[str, Any] | QuarantineReason:
         return QuarantineReason.NOT_JSON
     if not isinstance(value, dict):
         return QuarantineReason.NOT_AN_OBJECT
-    if _depth(value) > MAX_DEPTH:  # pyright: ignore[reportUnknownArgumentType]
+    value = cast("dict[str, Any]", value)
+    if _depth(value) > MAX_DEPTH:
         return QuarantineReason.TOO_DEEP
     if "\\u" in text:
-        for found in _texts(value):  # pyright: ignore[reportUnknownArgumentType]
+        for found in _texts(value):
             if "\x00" in found:
                 return QuarantineReason.NUL_CHARACTER
             if any("\ud800" <= character <= "\udfff" for character in found):
                 return QuarantineReason.LONE_SURROGATE
-    return value  # pyright: ignore[reportUnknownVariableType]
+    return value

@@ -62,9 +62,7 @@ def _violations(rule: PropertyRule, section: str) -> list[str]:
     found: list[str] = []
     if rule.is_required:
         found.append(f"case when {leaf} is null then {literal(f'{path}: required')} end")
-    found.append(
-        f"case when {leaf} is not null and not ({typed}) then {literal(f'{path}: type {rule.type}')} end"
-    )
+    found.append(f"case when {leaf} is not null and not ({typed}) then {literal(f'{path}: type {rule.type}')} end")
     if rule.enum:
         allowed = ", ".join(literal(json.dumps(value, ensure_ascii=False)) for value in rule.enum)
         sentence = literal(f"{path}: enum {'|'.join(rule.enum)}")
@@ -95,7 +93,7 @@ BASE = (
 
 
 def selector(contract: EventContract, version: EventVersion) -> str:
-    """SQL over `ingested_events as e` for the events that a version judges: those that name it, or none and it is newest."""
+    """SQL over `ingested_events as e` for the events a version judges: they name it, or none and it is the newest."""
     named = version.version
     versions = f"e.event_version in ({literal(named)}, {literal(named.removeprefix('v'))})"
     chosen = f"(e.event_version is null or {versions})" if version == contract.newest else versions
@@ -121,7 +119,7 @@ def judgement(
     """
     summed = {name for measure in sums for name in (measure.sum_of, measure.times) if name}
     names = sorted({rule.name for rule in version.properties} | set(used) | summed)
-    structure = json.dumps({name: "JSON" for name in names}, ensure_ascii=False)
+    structure = json.dumps(dict.fromkeys(names, "JSON"), ensure_ascii=False)
     broken = [text for rule in version.properties for text in _violations(rule, contract.section)]
     violations = f"nullif(concat_ws(chr(10), {', '.join(broken)}), '')" if broken else "null::varchar"
     pack = ", ".join(f"{_name(name)} := leaves.{_name(name)}" for name in used)

@@ -108,7 +108,9 @@ class Lake:
         if name is not None:
             stat = (self.path(table) / name).stat()
             bounds = {"batch_id": batch_id}
-            stats = json.dumps({"numRecords": rows, "minValues": bounds, "maxValues": bounds, "nullCount": {"batch_id": 0}})
+            stats = json.dumps(
+                {"numRecords": rows, "minValues": bounds, "maxValues": bounds, "nullCount": {"batch_id": 0}}
+            )
             added.append(
                 AddAction(
                     path=name,
@@ -121,9 +123,7 @@ class Lake:
             )
         for attempt in range(COMMIT_TRIES):
             if not self.exists(table):
-                DeltaTable.create(
-                    str(self.path(table)), schema, mode="ignore", partition_by=["arrival_hour"]
-                )
+                DeltaTable.create(str(self.path(table)), schema, mode="ignore", partition_by=["arrival_hour"])
             opened = DeltaTable(str(self.path(table)))
             removed = self._files_of_batch(opened, arrival_hour, batch_id) if may_exist else []
             try:
@@ -141,7 +141,7 @@ class Lake:
                         f"Two writers met on the lake table '{table.name}' {COMMIT_TRIES} times in a row. "
                         "Run the batch again; if it lasts, look for a compaction of an open hour."
                     ) from error
-                time.sleep(0.05 * 2**attempt * (0.5 + random.random()))  # noqa: S311 - jitter, no secret
+                time.sleep(0.05 * 2**attempt * (0.5 + random.random()))
         raise AssertionError("unreachable")
 
     def _files_of_batch(self, opened: Any, arrival_hour: str, batch_id: str) -> list[Any]:
@@ -174,7 +174,9 @@ class Lake:
 
     # -- reading --------------------------------------------------------------------------------------------------
 
-    def source(self, table: LakeTable, *, hours: Sequence[str] | None = None, batch_ids: Iterable[str] | None = None) -> str:
+    def source(
+        self, table: LakeTable, *, hours: Sequence[str] | None = None, batch_ids: Iterable[str] | None = None
+    ) -> str:
         """A FROM clause over a table's current rows, of some arrival hours and batches only where given.
 
         An empty relation of the right columns where there is no file. Callers name closed batches only.

@@ -1,4 +1,4 @@
-"""Dotted paths of the contracts (`userId`, `traits.email`, `context.location.country`) as SQL over `ingested_events`."""
+"""Dotted paths of the contracts (`userId`, `traits.email`, `context.x.y`) as SQL over `ingested_events`."""
 
 from __future__ import annotations
 

@@ -30,15 +30,11 @@ class BatchRun:
     again from landing and state, without effects.
     """
 
-    def __init__(
-        self, places: Places, batch: Batch, *, connection: duckdb.DuckDBPyConnection | None = None
-    ) -> None:
+    def __init__(self, places: Places, batch: Batch, *, connection: duckdb.DuckDBPyConnection | None = None) -> None:
         self.places = places
         self.batch = batch
         self.contracts: ContractSet = contracts_of(places, batch)
-        self.engine = (
-            Engine.in_memory(places.sql_root) if connection is None else Engine(connection, places.sql_root)
-        )
+        self.engine = Engine.in_memory(places.sql_root) if connection is None else Engine(connection, places.sql_root)
         self._owns_engine = connection is None
         self._leases: dict[str, Lease] = {}
         self.state = FencedState(places.state, leases=lambda: self._leases.values(), clock=places.clock)

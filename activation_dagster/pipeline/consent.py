@@ -1,4 +1,4 @@
-"""Consent: what people chose is recorded, and who belongs to an audience is decided by its rule and by their consent."""
+"""Consent: what people chose is recorded; who belongs to an audience follows from its rule and from their consent."""
 
 from __future__ import annotations
 
@@ -39,6 +39,9 @@ CHOICES_AT_ONCE = 2_000
 
 EPOCH_DAY = date(1970, 1, 1)
 
+NOTHING = (None, None, None)
+"""The columns of `audience_conditions` that belong to the other kind of condition."""
+
 
 # -- what the batch adds ----------------------------------------------------------------------------------------------
 
@@ -53,7 +56,7 @@ def _compute_additions(run: BatchRun) -> None:
 
 
 def _speaking_events(run: BatchRun) -> None:
-    """Make `speaking_events`: the few whose traits or context say something of the person, read out of the many once."""
+    """Make `speaking_events`: the few whose traits or context say something of the person, read once."""
     names = {mapping.event_name for mapping in run.contracts.consent.mappings}
     slugs = sorted(
         contract.slug
@@ -166,7 +169,9 @@ def _new_choices(run: BatchRun) -> None:
         )
     run.engine.make(
         "new_choices",
-        "select * from (\n" + "\nunion all\n".join(parts) + "\n) where choice in ('true', 'false') and profile_id is not null"
+        "select * from (\n"
+        + "\nunion all\n".join(parts)
+        + "\n) where choice in ('true', 'false') and profile_id is not null"
         if parts
         else "select '' as profile_id, '' as event_id, '' as contract_version, '' as purpose, '' as channel, "
         "'' as choice, now()::timestamp as decided_at, '' as mapping_id where false",
@@ -244,7 +249,9 @@ def _load_known(run: BatchRun, *, with_new: bool) -> None:
     """
     engine, position = run.engine, run.position
     facts_until = position - 1 if with_new else position
-    met = [row[0] for row in engine.rows("select distinct profile_id from resolved_events where profile_id is not null")]
+    met = [
+        row[0] for row in engine.rows("select distinct profile_id from resolved_events where profile_id is not null")
+    ]
     with run.places.state.read() as connection:
         due = memberships.due_for_review(
             connection,
@@ -387,14 +394,30 @@ def _put_promises(run: BatchRun) -> None:
             if isinstance(condition, MeasureCondition):
                 measure, least = condition.measure, round(condition.at_least * MILLIONTH)
                 conditions.append(
-                    (name, number, "measure", measure.name, bool(measure.sum_of), least, condition.within_days)
-                    + (None, None, None)
+                    (
+                        name,
+                        number,
+                        "measure",
+                        measure.name,
+                        bool(measure.sum_of),
+                        least,
+                        condition.within_days,
+                        *NOTHING,
+                    )
                 )
                 continue
             bound = condition.values[0] if not isinstance(condition.values[0], str) else None
             conditions.append(
-                (name, number, "trait", None, None, None, None)
-                + (condition.trait, condition.comparison.value, None if bound is None else float(bound))
+                (
+                    name,
+                    number,
+                    "trait",
+                    None,
+                    *NOTHING,
+                    condition.trait,
+                    condition.comparison.value,
+                    None if bound is None else float(bound),
+                )
             )
             values.extend((name, number, json.dumps(value, ensure_ascii=False)) for value in condition.values)
     engine.put(
@@ -413,9 +436,7 @@ def _put_promises(run: BatchRun) -> None:
         },
         conditions,
     )
-    engine.put(
-        "audience_condition_values", {"audience_id": text, "condition_no": "INTEGER", "value": text}, values
-    )
+    engine.put("audience_condition_values", {"audience_id": text, "condition_no": "INTEGER", "value": text}, values)
     rules = contracts.consent
     asked = {(audience.purpose, audience.channel) for audience in contracts.audiences.values()}
     asked |= {(workflow.purpose, workflow.channel) for workflow in contracts.workflows.values()}
@@ -521,5 +542,3 @@ def _counts(run: BatchRun) -> dict[str, int]:
 
 def _check(run: BatchRun, name: str) -> str:
     return (run.places.sql_root / "checks" / f"{name}.sql").read_text(encoding="utf-8")
-
-

@@ -21,9 +21,7 @@ def _loaded(root: Path, environment: str, _fingerprint: str) -> ContractSet:
 
 def contracts_today(places: Places) -> ContractSet:
     """The contracts as the files say now. Raises ContractsInvalid with every fault."""
-    return _loaded(
-        places.contracts_root, places.environment, fingerprint(places.contracts_root, places.environment)
-    )
+    return _loaded(places.contracts_root, places.environment, fingerprint(places.contracts_root, places.environment))
 
 
 def contract_files(places: Places) -> dict[str, str]:

@@ -48,9 +48,8 @@ def compute_decided(run: BatchRun) -> None:
                 connection, select(sends.c.send_key).where(sends.c.seq < run.position), sends.c.send_key, keys
             )
         ]
-        members = dict(
-            (row[0], row[1])
-            for row in engine.rows(
+        members: dict[str, str] = dict(
+            engine.rows(
                 "select m.member, m.profile_id from cluster_members as m "
                 "where m.profile_id in (select profile_id from candidates)"
             )
@@ -158,9 +157,7 @@ def decide(run: BatchRun) -> PhaseReport:
 
 def _counts(run: BatchRun) -> dict[str, int]:
     counts = {"decisions": 0, "send": 0, "refuse": 0}
-    for outcome, reason, count in run.engine.rows(
-        "select outcome, reason, count(*) from send_decisions group by all"
-    ):
+    for outcome, reason, count in run.engine.rows("select outcome, reason, count(*) from send_decisions group by all"):
         counts["decisions"] += count
         counts[outcome] += count
         if outcome == "refuse":
@@ -206,7 +203,9 @@ def release(run: BatchRun) -> PhaseReport:
         run.places.at("intended.released")
         with run.places.state.read() as connection:
             let_go = reason is None and is_released(connection, run.batch.batch_id)
-        rows = _ledger_rows(run, SendStatus.PENDING if let_go else SendStatus.HELD, "" if reason is None else reason.value)
+        rows = _ledger_rows(
+            run, SendStatus.PENDING if let_go else SendStatus.HELD, "" if reason is None else reason.value
+        )
         intended.append(
             sum(
                 intend(run.state, rows[start : start + INTENDS_AT_ONCE])

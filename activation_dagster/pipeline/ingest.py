@@ -6,7 +6,7 @@ import mmap
 from typing import Any
 
 from activation_dagster.domain.batches import Phase, PhaseReport
-from activation_dagster.domain.lexical import MAX_LINE_BYTES, ODD_PATTERN, SUSPECT_PATTERN, read_event
+from activation_dagster.domain.lexical import MAX_DEPTH, MAX_LINE_BYTES, ODD_PATTERN, SUSPECT_PATTERN, read_event
 from activation_dagster.domain.reasons import QuarantineReason
 from activation_dagster.domain.times import INSTANT_PATTERN
 from activation_dagster.lake.lines import landed_lines
@@ -28,9 +28,7 @@ def compute_ingested(run: BatchRun) -> None:
             for number, segment in enumerate(segments)
         ],
     )
-    engine.make(
-        "segments", "select segment_no, segment_id, source, landed_at::timestamp as landed_at from segments"
-    )
+    engine.make("segments", "select segment_no, segment_id, source, landed_at::timestamp as landed_at from segments")
     lines, unreadable = landed_lines([(number, _content(run, number)) for number in range(len(segments))])
     engine.connection.register("landed_lines", lines)
     try:
@@ -39,6 +37,7 @@ def compute_ingested(run: BatchRun) -> None:
             suspect_pattern=SUSPECT_PATTERN,
             odd_pattern=ODD_PATTERN,
             max_line_bytes=MAX_LINE_BYTES,
+            max_depth=MAX_DEPTH,
         )
         faults: list[tuple[int, int, str | None, bytes]] = [
             (found.segment_no, found.line_no, QuarantineReason.NOT_UTF8.value, found.line) for found in unreadable

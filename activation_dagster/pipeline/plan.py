@@ -24,9 +24,7 @@ def waiting_segments(places: Places, *, since: datetime | None) -> list[Segment]
         return unclaimed(connection, landed)
 
 
-def plan_batch(
-    places: Places, *, provenance: Provenance, now: datetime, since: datetime | None = None
-) -> Batch | None:
+def plan_batch(places: Places, *, provenance: Provenance, now: datetime, since: datetime | None = None) -> Batch | None:
     """The next batch of waiting segments, written to state; None where nothing waits or another planner was first.
 
     `now` becomes the instant all its rules use.

@@ -55,9 +55,7 @@ def compute_resolved(run: BatchRun) -> IdentityChanges:
     return changes
 
 
-def _see(
-    run: BatchRun, sets: Sequence[tuple[object, ...]]
-) -> tuple[IdentityChanges, list[tuple[int, str | None]]]:
+def _see(run: BatchRun, sets: Sequence[tuple[object, ...]]) -> tuple[IdentityChanges, list[tuple[int, str | None]]]:
     """Apply the rules to the distinct sets of identifiers, in order of first arrival; their profiles at the end."""
     rules = run.contracts.identity
     offered: list[tuple[int, str, list[Identifier], list[Identifier]]] = []
@@ -83,14 +81,14 @@ def _see(
         redirects=part.redirects,
         position=run.position,
     )
-    seen = [(set_no, graph.see(event_id, usable, blocked, rank=set_no)) for set_no, event_id, usable, blocked in offered]
-    return graph.changes, [
-        (set_no, None if profile is None else graph.canonical(profile)) for set_no, profile in seen
+    seen = [
+        (set_no, graph.see(event_id, usable, blocked, rank=set_no)) for set_no, event_id, usable, blocked in offered
     ]
+    return graph.changes, [(set_no, None if profile is None else graph.canonical(profile)) for set_no, profile in seen]
 
 
 def _write_merges(run: BatchRun, merges: Sequence[Merge]) -> None:
-    """Write redirects under the locks of both profiles, joining what both said about consent: a *no* of either stays."""
+    """Write redirects under the locks of both profiles, joining what both said of consent: a *no* of either stays."""
     waiting = iter(merges)
     while chunk := list(islice(waiting, MERGES_AT_ONCE)):
         with run.state.write() as connection:
@@ -101,9 +99,7 @@ def _write_merges(run: BatchRun, merges: Sequence[Merge]) -> None:
                     continue
                 said = {
                     side: [
-                        record
-                        for records in records_of(connection, clusters[side][1]).values()
-                        for record in records
+                        record for records in records_of(connection, clusters[side][1]).values() for record in records
                     ]
                     for side in (merge.winner, merge.loser)
                 }
@@ -150,9 +146,7 @@ def restrictive(one: Sequence[ConsentRecord], other: Sequence[ConsentRecord]) ->
         choices = [current_choice(side, purpose=purpose, channel=channel) for side in (one, other)]
         if choices[0] is None or choices[1] is None or choices[0].status is choices[1].status:
             continue
-        denial, grant = sorted(
-            (choices[0], choices[1]), key=lambda record: record.status is not ConsentStatus.DENIED
-        )
+        denial, grant = sorted((choices[0], choices[1]), key=lambda record: record.status is not ConsentStatus.DENIED)
         if grant.decided_at > denial.decided_at:
             found.append(
                 ConsentRecord(
@@ -175,9 +169,7 @@ def resolve(run: BatchRun) -> PhaseReport:
     changes = compute_resolved(run)
 
     def effects() -> None:
-        graph_state.add_changes(
-            run.state, changes, position=run.position, rules_version=run.contracts.identity.version
-        )
+        graph_state.add_changes(run.state, changes, position=run.position, rules_version=run.contracts.identity.version)
         run.places.at("resolved.links")
         _write_merges(run, changes.merges)
 
@@ -196,7 +188,5 @@ def resolve(run: BatchRun) -> PhaseReport:
 
 
 def _counts(run: BatchRun) -> dict[str, int]:
-    resolved, unresolved = run.engine.one(
-        "select count(profile_id), count(*) - count(profile_id) from resolved_events"
-    )
+    resolved, unresolved = run.engine.one("select count(profile_id), count(*) - count(profile_id) from resolved_events")
     return {"resolved": resolved, "unresolved": unresolved}

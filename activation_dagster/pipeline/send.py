@@ -48,7 +48,7 @@ def deliver(
         for endpoint in contract.endpoints.values()
     }
     recover(places.state, now=clock(), endpoints=endpoints)
-    total = dict.fromkeys(("claimed", "refused", "sent", "rejected", "waiting", "unknown"), 0)
+    total: dict[str, int] = dict.fromkeys(("claimed", "refused", "sent", "rejected", "waiting", "unknown"), 0)
     for name, destination in destinations.items():
         for endpoint in contracts.destinations[name].endpoints.values():
             for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""Validate: every event is judged by its contract, repeats are taken out, and what breaks its promise waits with a reason."""
+"""Validate: contracts judge every event, repeats are taken out, and what breaks its promise waits with a reason."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ def _judge(run: BatchRun) -> None:
             for contract in run.contracts.events.values()
         ],
     )
-    engine.put("failure_owners", {"reason": "VARCHAR", "owner": "VARCHAR"}, [
-        (mode.code, mode.owner) for mode in run.contracts.failure_modes.values() if mode.group == "quarantine"
-    ])
+    engine.put(
+        "failure_owners",
+        {"reason": "VARCHAR", "owner": "VARCHAR"},
+        [(mode.code, mode.owner) for mode in run.contracts.failure_modes.values() if mode.group == "quarantine"],
+    )
     versions = [(contract, version) for contract in run.contracts.events.values() for version in contract.versions]
     identifiers = {
         kind.name: f"coalesce({', '.join(text_at(path) for path in kind.paths)}, null)"

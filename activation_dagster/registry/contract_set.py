@@ -70,9 +70,7 @@ class ContractSet:
 
     def sums(self, contract: EventContract) -> tuple[Measure, ...]:
         """The measures that sum properties of one event, in the order their amounts are kept."""
-        return tuple(
-            measure for measure in self.measures() if measure.sum_of and measure.event_name == contract.name
-        )
+        return tuple(measure for measure in self.measures() if measure.sum_of and measure.event_name == contract.name)
 
     def used_properties(self, contract: EventContract) -> tuple[str, ...]:
         """The properties of one event that anything downstream reads, sorted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -25,7 +25,8 @@ class _OneKeyOnce(yaml.SafeLoader):
 
 
 def _mapping(loader: _OneKeyOnce, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key) for key, _ in node.value]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    pairs = cast("list[tuple[yaml.Node, yaml.Node]]", node.value)
+    keys: list[object] = [cast("Any", loader).construct_object(key) for key, _ in pairs]
     for key in keys:
         if keys.count(key) > 1:
             raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
@@ -73,7 +74,7 @@ def read_shape(path: Path, root: Path, shape: type[S], faults: list[Fault]) -> S
         if path.suffix == ".json":
             content = json.loads(text, object_pairs_hook=_pairs)
         else:
-            content = yaml.load(text, Loader=_OneKeyOnce)  # noqa: S506 - a SafeLoader of ours
+            content = yaml.load(text, Loader=_OneKeyOnce)
     except (ValueError, yaml.YAMLError) as error:
         kind = "JSON" if path.suffix == ".json" else "YAML"
         why = " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""Loading contracts/: every file is read, every reference followed, and every mistake in every file reported at once."""
+"""Loading contracts/: every file is read, every reference followed, every mistake in every file told at once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ class _Loading:
     def fault(self, file: str, path: str, sentence: str) -> None:
         self.faults.append(Fault(file=file, path=path, sentence=sentence))
 
-    def known(self, file: str, path: str, what: str, name: str, among: dict[str, object] | list[str], where: str) -> bool:
+    def known(
+        self, file: str, path: str, what: str, name: str, among: dict[str, object] | list[str], where: str
+    ) -> bool:
         """Whether a reference leads somewhere; a fault with a suggestion when it does not."""
         if name in among:
             return True
@@ -59,7 +61,9 @@ class _Loading:
         for path in found:
             if not NAME.match(path.stem):
                 self.fault(
-                    path.relative_to(self.root).as_posix(), "", "is not named in lower case with underscores; rename it."
+                    path.relative_to(self.root).as_posix(),
+                    "",
+                    "is not named in lower case with underscores; rename it.",
                 )
         return found
 
@@ -153,7 +157,9 @@ class _Loading:
                 try:
                     re.compile(pattern)
                 except re.error as error:
-                    self.fault("identity.yaml", f"kinds.{kind}.blocked_patterns", f"'{pattern}' is no pattern ({error}).")
+                    self.fault(
+                        "identity.yaml", f"kinds.{kind}.blocked_patterns", f"'{pattern}' is no pattern ({error})."
+                    )
         return IdentityRules(
             version=shape.version,
             owner=shape.owner,
@@ -181,13 +187,17 @@ class _Loading:
             for name, purpose in shape.purposes.items()
         }
         for name, region in shape.regions.items():
-            for purpose in [*region.valid_for_days, *region.also_requires, *sum(region.also_requires.values(), [])]:
+            for purpose in [
+                *region.valid_for_days,
+                *region.also_requires,
+                *(also for others in region.also_requires.values() for also in others),
+            ]:
                 self.known("consent.yaml", f"regions.{name}", "purpose", purpose, list(self.purposes), "under purposes")
-        self.known("consent.yaml", "default_region", "region", shape.default_region, list(shape.regions), "under regions")
+        self.known(
+            "consent.yaml", "default_region", "region", shape.default_region, list(shape.regions), "under regions"
+        )
         mappings = [
-            mapping
-            for path in self.files("consent_mappings")
-            if (mapping := self.consent_mapping(path)) is not None
+            mapping for path in self.files("consent_mappings") if (mapping := self.consent_mapping(path)) is not None
         ]
         return ConsentRules(
             version=shape.version,
@@ -254,9 +264,7 @@ class _Loading:
                 conditions=tuple(condition for condition in conditions if condition is not None),
             )
 
-    def condition(
-        self, file: str, path: str, shape: shapes.ConditionShape
-    ) -> MeasureCondition | TraitCondition | None:
+    def condition(self, file: str, path: str, shape: shapes.ConditionShape) -> MeasureCondition | TraitCondition | None:
         kinds = [kind for kind in ("count", "sum", "trait") if getattr(shape, kind) is not None]
         if len(kinds) != 1:
             self.fault(file, path, "must hold exactly one of count, sum, trait.")
@@ -323,11 +331,21 @@ class _Loading:
             self.purpose_and_channels(name, shape.purpose, [shape.channel])
             self.known(name, "audience", "audience", shape.audience, dict(self.audiences), "under audiences/")
             if self.known(
-                name, "send.destination", "destination", shape.send.destination, dict(self.destinations), "under destinations/"
+                name,
+                "send.destination",
+                "destination",
+                shape.send.destination,
+                dict(self.destinations),
+                "under destinations/",
             ):
                 endpoints = dict(self.destinations[shape.send.destination].endpoints)
                 self.known(
-                    name, "send.endpoint", "endpoint", shape.send.endpoint, dict(endpoints), "an endpoint of that destination"
+                    name,
+                    "send.endpoint",
+                    "endpoint",
+                    shape.send.endpoint,
+                    dict(endpoints),
+                    "an endpoint of that destination",
                 )
             trigger = self.trigger(name, shape)
             if trigger is not None:
@@ -342,7 +360,9 @@ class _Loading:
             part, _, rest = place.partition(".")
             if part not in readable or not rest:
                 self.fault(
-                    file, f"data_fields.{field}", f"reads '{place}', but can read only {' and '.join(sorted(readable))}."
+                    file,
+                    f"data_fields.{field}",
+                    f"reads '{place}', but can read only {' and '.join(sorted(readable))}.",
                 )
         if {"audience_id", "validated_at", "consent_checked"} & set(shape.data_fields):
             self.fault(file, "data_fields", "declares a field that every message carries anyway; remove it.")
@@ -354,7 +374,9 @@ class _Loading:
         for place in [*shape.data_fields.values(), *(f"properties.{prop}" for prop in shape.trigger.where)]:
             if place.startswith("properties."):
                 prop = place.removeprefix("properties.")
-                self.known(file, "data_fields", "property", prop, sorted(promised), "promised by the trigger's contract")
+                self.known(
+                    file, "data_fields", "property", prop, sorted(promised), "promised by the trigger's contract"
+                )
         return EventTrigger(event=shape.trigger.event, where=shape.trigger.where)
 
     def read_failure_modes(self) -> dict[str, FailureMode]:

@@ -1,4 +1,4 @@
-"""State as the holder of leases writes it: every writing transaction begins by finding out that the lease still stands."""
+"""State as the holder of leases writes it: every writing transaction first finds out that the lease still stands."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class FencedState(State):
 
     def __init__(self, state: State, *, leases: Callable[[], Iterable[Lease]], clock: Callable[[], datetime]) -> None:
         super().__init__(
-            readers=state._readers,  # noqa: SLF001 - the same pools, not another database
-            writers=state._writers,  # noqa: SLF001
+            readers=state._readers,
+            writers=state._writers,
             dialect=state.dialect,
             where=state.where,
         )

@@ -37,7 +37,7 @@ def add_changes(state: State, rows: Iterable[ChangeRow]) -> int:
 def last_changes(
     connection: Connection, members: Sequence[str], *, before_seq: int
 ) -> list[tuple[str, str, int, str, int, bytes]]:
-    """(profile_id, audience_id, seq, change, entry_no, entry_key) of some profiles before a state sequence, all of them."""
+    """(profile_id, audience_id, seq, change, entry_no, entry_key) of all changes of some profiles before a sequence."""
     query = select(
         membership_changes.c.profile_id,
         membership_changes.c.audience_id,

@@ -6,4 +6,5 @@ where line is not null
     and (not json_valid(line)
         or not regexp_matches(line, '^[ \t]*\{')
         or regexp_matches(line, $suspect_pattern)
-        or strlen(line) > $max_line_bytes)
+        or strlen(line) > $max_line_bytes
+        or len(string_split(line, '{')) + len(string_split(line, '[')) > $max_depth + 2)

@@ -12,10 +12,10 @@ from typing import Any
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
-from dagster._core.test_utils import create_test_daemon_workspace_context
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import PythonFileTarget
 from dagster._daemon.backfill import execute_backfill_iteration
+from dagster._daemon.controller import create_daemon_grpc_server_registry
 from dagster_graphql.client.query import LAUNCH_PARTITION_BACKFILL_MUTATION, LAUNCH_PIPELINE_EXECUTION_MUTATION
 from dagster_graphql.schema import create_schema
 
@@ -105,8 +105,11 @@ def opened_web(instance: DagsterInstance, settings: Settings, *, folder: Path) -
     target = PythonFileTarget(
         python_file=str(house), attribute="defs", working_directory=str(Path.cwd()), location_name=LOCATION
     )
-    with create_test_daemon_workspace_context(target, instance) as workspace:
-        yield Web(instance=instance, workspace=workspace)
+    with create_daemon_grpc_server_registry(instance) as code_servers:
+        with WorkspaceProcessContext(instance, target, grpc_server_registry=code_servers) as workspace:
+            yield Web(instance=instance, workspace=workspace)
+        code_servers.shutdown_all_processes()
+        code_servers.wait_for_processes()
 
 
 def succeeded(runs: Sequence[DagsterRun]) -> bool:

@@ -21,6 +21,7 @@ from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.send import DeliveryReport, deliver
 from activation_dagster.pipeline.work import drain
 from activation_dagster.sources.landing import Landing
+from activation_dagster.state.batches import all_finished, load_batches
 from activation_dagster.state.engine import State
 from activation_dagster.state.sends import Send, list_sends
 
@@ -159,6 +160,12 @@ def send_out(places: Places, folder: Path, *, clock: Callable[[], datetime] | No
     contract = contracts_today(places).destinations["iterable"]
     file = FileDestination(contract, Access(address=str(folder / "sent.ndjson")))
     return deliver(places, {"iterable": file}, clock=clock or places.clock, claim_size=100)
+
+
+def batches_of(places: Places) -> list[Batch]:
+    """Every finished batch, in the order of their positions."""
+    with places.state.read() as connection:
+        return sorted(load_batches(connection, all_finished(connection)), key=lambda batch: batch.position or 0)
 
 
 def ledger(places: Places) -> tuple[Send, ...]:
