@@ -9,8 +9,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import typer
 
-from activation_dagster.cli import command_names
+from activation_dagster.cli import app
 from activation_dagster.domain import reasons
 from activation_dagster.registry.contract_set import ContractSet
 from activation_dagster.registry.loading import load_contracts
@@ -43,6 +44,17 @@ def documented(heading: str) -> set[str]:
     found = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", README, flags=re.MULTILINE | re.DOTALL)
     assert found, f"README.md has no chapter '{heading}'"
     return set(re.findall(r"^\| `([^`]+)` \|", found[1], flags=re.MULTILINE))
+
+
+def command_names(of: typer.Typer = app) -> set[str]:
+    """Every command as it is typed, without `activation`."""
+    names = {
+        command.name or command.callback.__name__ for command in of.registered_commands if command.callback is not None
+    }
+    for group in of.registered_groups:
+        assert group.typer_instance is not None
+        names |= {f"{group.name} {verb}" for verb in command_names(group.typer_instance)}
+    return names
 
 
 def test_every_kind_of_reason_code_has_a_group() -> None:
@@ -106,10 +118,26 @@ def test_every_command_is_documented_and_nothing_else_is() -> None:
     assert documented("Commands") == {f"activation {name}" for name in command_names()}
 
 
-def test_every_sql_check_is_documented() -> None:
-    checks = {file.stem for file in (REPOSITORY / "sql" / "checks").glob("*.sql")}
-    assert checks <= documented("Checks")
+def test_every_command_has_a_help_text() -> None:
+    def helpless(of: typer.Typer) -> list[object]:
+        found: list[object] = [command for command in of.registered_commands if not inspect.getdoc(command.callback)]
+        for group in of.registered_groups:
+            assert group.typer_instance is not None
+            found += helpless(group.typer_instance)
+        return found
+
+    assert helpless(app) == []
+
+
+def test_every_check_is_documented_and_nothing_else_is() -> None:
+    from activation_dagster.definitions import defs
+
+    of_sql = {file.stem for file in (REPOSITORY / "sql" / "checks").glob("*.sql")}
+    of_dagster = {key.name for key in defs.get_repository_def().asset_graph.asset_check_keys}
+    assert documented("Checks") == of_sql | of_dagster
 
 
 def test_every_setting_is_documented_and_nothing_else_is() -> None:
-    assert documented("Settings") == {variable(field) for field in Settings.model_fields}
+    text = (REPOSITORY / "deploy" / "README.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^\| `(ACTIVATION_[A-Z_]+)` \|", text, flags=re.MULTILINE))
+    assert told == {variable(field) for field in Settings.model_fields}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from activation_dagster.domain.batches import Phase, PhaseReport
+from activation_dagster.domain.contracts import EventContract, EventVersion
 from activation_dagster.lake.contract_sql import judgement, unjudged
 from activation_dagster.lake.paths import text_at
 from activation_dagster.lake.tables import DUPLICATES, QUARANTINED, VALIDATED
@@ -32,7 +33,7 @@ def _judge(run: BatchRun) -> None:
         {"reason": "VARCHAR", "owner": "VARCHAR"},
         [(mode.code, mode.owner) for mode in run.contracts.failure_modes.values() if mode.group == "quarantine"],
     )
-    versions = [(contract, version) for contract in run.contracts.events.values() for version in contract.versions]
+    versions = _versions_asked_for(run)
     identifiers = {
         kind.name: f"coalesce({', '.join(text_at(path) for path in kind.paths)}, null)"
         for kind in run.contracts.identity.kinds
@@ -52,6 +53,24 @@ def _judge(run: BatchRun) -> None:
     )
     engine.make("unjudged_events", unjudged(versions, list(identifiers)))
     engine.view("validate/event_verdicts")
+
+
+def _versions_asked_for(run: BatchRun) -> list[tuple[EventContract, EventVersion]]:
+    """The versions that judge some event, at least one; each one reads the batch once more."""
+    asked = run.engine.rows(
+        "select distinct event_type, case when event_type = 'track' then event_name end, event_version "
+        "from ingested_events where fault is null"
+    )
+    found: dict[tuple[str, str], tuple[EventContract, EventVersion]] = {}
+    for call, name, named in asked:
+        contract = run.contracts.contract_for(call, name)
+        version = contract.version(named) if contract is not None else None
+        if contract is not None and version is not None:
+            found[contract.slug, version.version] = (contract, version)
+    if not found:
+        contract = next(iter(run.contracts.events.values()))
+        return [(contract, contract.newest)]
+    return [found[key] for key in sorted(found)]
 
 
 def _take_message_ids(run: BatchRun) -> None:

@@ -55,7 +55,7 @@ def drain(
     """Finish what was begun, then plan and work batches until nothing waits; the batches in the order worked.
 
     While one batch is resolved, consented and decided, the next one is ingested and validated beside it; both go
-    through their phases in the order they were planned. `on_phase`, where given, hears of each phase and the seconds it took.
+    through their phases in the order they were planned. `on_phase`, where given, hears of each phase and its seconds.
     """
 
     def carry_out(run: BatchRun, phases: Iterable[Phase]) -> BatchRun:

@@ -24,6 +24,10 @@ from activation_dagster.registry.contract_set import ContractSet, FailureMode, O
 from activation_dagster.registry.files import read_shape, suggestion
 
 NAME = re.compile(shapes.NAME)
+SINGLE = ("owners", "identity", "consent", "failure_modes")
+FOLDERS = ("audiences", "consent_mappings", "destinations", "workflows")
+PLACE = re.compile(rf"({'|'.join(SINGLE)})\.yaml|(({'|'.join(FOLDERS)})|events/[^/]+)/[^/]+\.(yaml|json)")
+"""Where a contract file stands; a file elsewhere would be a promise that nobody reads."""
 
 
 class _Loading:
@@ -66,6 +70,16 @@ class _Loading:
                     "is not named in lower case with underscores; rename it.",
                 )
         return found
+
+    def strays(self) -> None:
+        """A file that looks like a contract and stands where none is read: a misspelt folder, a .yml."""
+        for path in sorted(self.root.rglob("*.*")):
+            name = path.relative_to(self.root).as_posix()
+            if path.suffix not in (".yaml", ".yml", ".json") or not path.is_file() or PLACE.fullmatch(name):
+                continue
+            near = suggestion(name.split("/")[0].partition(".")[0], [*SINGLE, *FOLDERS, "events"])
+            advice = " Name it .yaml." if path.suffix == ".yml" else near or " Move it, or remove it."
+            self.fault(name, "", f"is read by nobody, because no contract stands there.{advice}")
 
     # -- one kind of file each ------------------------------------------------------------------------------------
 
@@ -442,6 +456,7 @@ def load_contracts(root: Path, *, environment: str) -> ContractSet:
     loading.read_destinations()
     loading.read_workflows()
     failure_modes = loading.read_failure_modes()
+    loading.strays()
     if loading.faults or identity is None or consent is None:
         raise ContractsInvalid(loading.faults)
     return ContractSet(

@@ -34,22 +34,26 @@ times as (
         e."originalTimestamp" as original_text,
         e."sentAt" as sent_text,
         e."receivedAt" as received_text,
-        case when case when translate(e."timestamp", '123456789', '000000000') = '0000-00-00T00:00:00.000Z'
-                then substr(e."timestamp", 1, 2) in ('19', '20', '21') and substr(e."timestamp", 12, 2) < '24'
-                else regexp_full_match(e."timestamp", $instant_pattern) end
-            then try_cast(e."timestamp" as timestamp) end as stated_at,
-        case when case when translate(e."originalTimestamp", '123456789', '000000000') = '0000-00-00T00:00:00.000Z'
-                then substr(e."originalTimestamp", 1, 2) in ('19', '20', '21') and substr(e."originalTimestamp", 12, 2) < '24'
-                else regexp_full_match(e."originalTimestamp", $instant_pattern) end
-            then try_cast(e."originalTimestamp" as timestamp) end as original_at,
-        case when case when translate(e."sentAt", '123456789', '000000000') = '0000-00-00T00:00:00.000Z'
-                then substr(e."sentAt", 1, 2) in ('19', '20', '21') and substr(e."sentAt", 12, 2) < '24'
-                else regexp_full_match(e."sentAt", $instant_pattern) end
-            then try_cast(e."sentAt" as timestamp) end as sent_at,
-        case when case when translate(e."receivedAt", '123456789', '000000000') = '0000-00-00T00:00:00.000Z'
-                then substr(e."receivedAt", 1, 2) in ('19', '20', '21') and substr(e."receivedAt", 12, 2) < '24'
-                else regexp_full_match(e."receivedAt", $instant_pattern) end
-            then try_cast(e."receivedAt" as timestamp) end as claimed_received_at,
+        case when translate(e."timestamp", '123456789', '000000000') = '0000-00-00T00:00:00.000Z'
+                then case when substr(e."timestamp", 1, 2) in ('19', '20', '21') and substr(e."timestamp", 12, 2) < '24'
+                    then try_cast(e."timestamp" as timestamp) end
+            when regexp_full_match(e."timestamp", $instant_pattern)
+                then try_cast(e."timestamp" as timestamptz) at time zone 'UTC' end as stated_at,
+        case when translate(e."originalTimestamp", '123456789', '000000000') = '0000-00-00T00:00:00.000Z'
+                then case when substr(e."originalTimestamp", 1, 2) in ('19', '20', '21') and substr(e."originalTimestamp", 12, 2) < '24'
+                    then try_cast(e."originalTimestamp" as timestamp) end
+            when regexp_full_match(e."originalTimestamp", $instant_pattern)
+                then try_cast(e."originalTimestamp" as timestamptz) at time zone 'UTC' end as original_at,
+        case when translate(e."sentAt", '123456789', '000000000') = '0000-00-00T00:00:00.000Z'
+                then case when substr(e."sentAt", 1, 2) in ('19', '20', '21') and substr(e."sentAt", 12, 2) < '24'
+                    then try_cast(e."sentAt" as timestamp) end
+            when regexp_full_match(e."sentAt", $instant_pattern)
+                then try_cast(e."sentAt" as timestamptz) at time zone 'UTC' end as sent_at,
+        case when translate(e."receivedAt", '123456789', '000000000') = '0000-00-00T00:00:00.000Z'
+                then case when substr(e."receivedAt", 1, 2) in ('19', '20', '21') and substr(e."receivedAt", 12, 2) < '24'
+                    then try_cast(e."receivedAt" as timestamp) end
+            when regexp_full_match(e."receivedAt", $instant_pattern)
+                then try_cast(e."receivedAt" as timestamptz) at time zone 'UTC' end as claimed_received_at,
         e.properties as properties,
         e.traits as traits,
         e.context as context

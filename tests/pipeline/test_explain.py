@@ -170,7 +170,7 @@ def test_a_refusal_is_found_by_its_decision_and_by_the_key_it_would_have_had(wor
 )
 def test_what_is_named_wrongly_is_one_sentence(worked: Places, asked: dict[str, str], sentence: str) -> None:
     with pytest.raises(WrongUse, match=r".+") as wrong:
-        explain(worked, **asked)
+        explain(worked, **asked)  # pyright: ignore[reportArgumentType] (`asked` never holds `reveal`)
     assert sentence in str(wrong.value)
     assert "nobody" not in str(wrong.value)  # what was asked for may be personal data
 
