@@ -89,7 +89,7 @@ def reached(report: DeliveryReport) -> AssetMaterialization:
     return AssetMaterialization(asset_key="iterable", metadata={"dagster/row_count": report.sent, "sent": report.sent})
 
 
-def landed(batch: Batch, *, partition: str | None) -> AssetMaterialization:
+def landed(batch: Batch, *, partition: str) -> AssetMaterialization:
     """What a batch took from landing, for the asset that stands for it."""
     return AssetMaterialization(
         asset_key="segment_events",

@@ -77,16 +77,14 @@ def _crash(instance: DagsterInstance, run: DagsterRun, batch_id: str) -> Iterato
 
 
 def _first_error(instance: DagsterInstance, run: DagsterRun) -> tuple[str, SerializableErrorInfo | None]:
-    """The step that failed first and its innermost error."""
+    """The step that failed first, and what our code or a library raised in it."""
     records = instance.get_records_for_run(run.run_id, of_type=DagsterEventType.STEP_FAILURE, limit=1).records
     for record in records:
         event = record.event_log_entry.dagster_event
         if event is None:
             continue
-        error = event.step_failure_data.error
-        while error is not None and error.cause is not None:
-            error = error.cause
-        return event.step_key or "", error
+        error = event.step_failure_data.error  # Dagster's own, raised from what was raised inside
+        return event.step_key or "", error if error is None or error.cause is None else error.cause
     return "", None
 
 

@@ -26,7 +26,14 @@ def hour_of(key: str) -> datetime:
     return datetime.strptime(key, KEY_FORMAT).replace(tzinfo=UTC)
 
 
-def key_of(arrival_hour: datetime) -> str | None:
-    """The partition key of an arrival hour, or None for an hour that is no partition (a clock was wrong)."""
-    key = hour_key(arrival_hour)
-    return key if HOURLY.has_partition_key(key) else None
+def is_partition(arrival_hour: datetime) -> bool:
+    """Whether an arrival hour (UTC) is a partition; it is none where the clock of whoever sealed was wrong."""
+    return HOURLY.has_partition_key(hour_key(arrival_hour))
+
+
+def key_of(arrival_hour: datetime) -> str:
+    """The partition key of an arrival hour, or the nearest one: Dagster starts no run outside its partitions."""
+    if is_partition(arrival_hour):
+        return hour_key(arrival_hour)
+    newest = HOURLY.get_last_partition_key()
+    return FIRST_HOUR if arrival_hour < hour_of(FIRST_HOUR) or newest is None else newest

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from dagster import InitResourceContext, ResourceDefinition
 from dagster_duckdb import DuckDBResource
 
+from activation_dagster.defs.partitions import is_partition
 from activation_dagster.defs.scope import Scope
 from activation_dagster.domain.batches import PHASES, Batch, Phase, PhaseReport
 from activation_dagster.errors import LeaseHeld, WrongUse
@@ -80,7 +81,7 @@ class Workbench:
                 f"A run names the batch '{scope.batch_id}', which does not exist in the state of environment "
                 f"'{self.places.environment}'. Leave batches to the landing sensor, or choose hours."
             )
-        if scope.hours and batch.arrival_hour not in scope.hours:
+        if scope.hours and batch.arrival_hour not in scope.hours and is_partition(batch.arrival_hour):
             raise WrongUse(
                 f"A run names the batch '{scope.batch_id}' of the hour {batch.arrival_hour:%Y-%m-%d-%H}, and another "
                 "partition. Start it for the batch's own hour."

@@ -109,10 +109,8 @@ def _attempts(instance: DagsterInstance, batch: Batch) -> Sequence[datetime]:
 
 
 def _wait_seconds(attempts: Sequence[datetime], *, now: datetime) -> float:
-    if not attempts:
-        return 0.0
     back_off = BACK_OFF_SECONDS[min(len(attempts), len(BACK_OFF_SECONDS) - 1)]
-    return back_off - (now - max(attempts)).total_seconds()
+    return back_off - (now - max(attempts)).total_seconds() if back_off else 0.0
 
 
 def _request(batch: Batch, *, attempt: int) -> RunRequest:

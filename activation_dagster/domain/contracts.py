@@ -136,9 +136,10 @@ def violations_of(rule: PropertyRule, section: str, value: Any) -> list[str]:
     broken: list[str] = []
     if rule.enum and value not in rule.enum:
         broken.append(f"{path}: enum {'|'.join(rule.enum)}")
-    if rule.minimum is not None and value < rule.minimum:
+    is_number = rule.type in (PropertyType.INTEGER, PropertyType.NUMBER)
+    if is_number and rule.minimum is not None and value < rule.minimum:
         broken.append(f"{path}: minimum {rule.minimum:g}")
-    if rule.maximum is not None and value > rule.maximum:
+    if is_number and rule.maximum is not None and value > rule.maximum:
         broken.append(f"{path}: maximum {rule.maximum:g}")
     return broken
 

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from activation_dagster.domain.audiences import Measure
 from activation_dagster.domain.contracts import Call, EventContract, EventVersion, PropertyRule, PropertyType
 from activation_dagster.domain.lexical import MAX_EXACT_INTEGER
 from activation_dagster.domain.times import DATE_PATTERN, INSTANT_PATTERN
+
+
+NUMBERS = (PropertyType.INTEGER, PropertyType.NUMBER)
 
 
 def literal(text: str) -> str:
@@ -54,9 +57,8 @@ def _has_type(leaf: str, wanted: PropertyType) -> str:
             return f"starts_with({leaf}, '[')"
 
 
-def _violations(rule: PropertyRule, section: str) -> list[str]:
-    """SQL expressions, each a violation's text or null."""
-    leaf = f"leaves.{_name(rule.name)}"
+def _violations(rule: PropertyRule, section: str, leaf: str) -> list[str]:
+    """SQL expressions over the JSON text `leaf`, each a violation's text or null."""
     path = f"{section}.{rule.name}"
     typed = _has_type(leaf, rule.type)
     found: list[str] = []
@@ -67,22 +69,46 @@ def _violations(rule: PropertyRule, section: str) -> list[str]:
         allowed = ", ".join(literal(json.dumps(value, ensure_ascii=False)) for value in rule.enum)
         sentence = literal(f"{path}: enum {'|'.join(rule.enum)}")
         found.append(f"case when {leaf} is not null and {typed} and {leaf} not in ({allowed}) then {sentence} end")
+    is_number = rule.type in NUMBERS
     for bound, sign, word in ((rule.minimum, "<", "minimum"), (rule.maximum, ">", "maximum")):
-        if bound is not None:
+        if bound is not None and is_number:
             sentence = literal(f"{path}: {word} {bound:g}")
             broken = f"try_cast({leaf} as double) {sign} {bound!r}"
             found.append(f"case when {leaf} is not null and {typed} and {broken} then {sentence} end")
     return found
 
 
-def _amount(measure: Measure) -> str:
-    """What one event adds to a sum, in millionths; nothing where a property is absent or no number."""
-    factors = [f"try_cast(leaves.{_name(name)} as double)" for name in (measure.sum_of, measure.times) if name]
+def _amount(measure: Measure, leaves: Mapping[str, str], numbers: Collection[str]) -> str:
+    """What one event adds to a sum, in millionths; nothing where a property is absent or no number.
+
+    `numbers` are promised to be numbers, so that an accepted event has nothing else there and the test is spared:
+    JSON's true and "5" would be cast to numbers.
+    """
+    factors = [
+        f"try_cast({leaves[name]} as double)"
+        if name in numbers
+        else f"case when regexp_matches({leaves[name]}, '^-?[0-9]') then try_cast({leaves[name]} as double) end"
+        for name in (measure.sum_of, measure.times)
+        if name
+    ]
     return f"coalesce(try_cast(round({' * '.join(factors)} * 1000000) as bigint), 0)"
 
 
 def _name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def _extractions(names: Sequence[str]) -> list[list[str]]:
+    """The names each typed extraction reads: one takes all, unless two differ in case only, as no struct may have."""
+    parts: list[list[str]] = []
+    for name in names:
+        free = (part for part in parts if name.lower() not in {taken.lower() for taken in part})
+        part = next(free, None)
+        if part is None:
+            parts.append([name])
+        else:
+            part.append(name)
+    return parts
 
 
 BASE = (
@@ -119,19 +145,28 @@ def judgement(
     """
     summed = {name for measure in sums for name in (measure.sum_of, measure.times) if name}
     names = sorted({rule.name for rule in version.properties} | set(used) | summed)
-    structure = json.dumps(dict.fromkeys(names, "JSON"), ensure_ascii=False)
-    broken = [text for rule in version.properties for text in _violations(rule, contract.section)]
+    parts = _extractions(names)
+    leaves = {name: f"leaves_{place}.{_name(name)}" for place, part in enumerate(parts) for name in part}
+    structures = [literal(json.dumps(dict.fromkeys(part, "JSON"), ensure_ascii=False)) for part in parts]
+    extracted = "".join(
+        f", json_transform(e.{contract.section}, {structure}) as leaves_{place}"
+        for place, structure in enumerate(structures)
+    )
+    broken = [text for rule in version.properties for text in _violations(rule, contract.section, leaves[rule.name])]
     violations = f"nullif(concat_ws(chr(10), {', '.join(broken)}), '')" if broken else "null::varchar"
-    pack = ", ".join(f"{_name(name)} := leaves.{_name(name)}" for name in used)
-    packed = f"to_json(struct_pack({pack}))::varchar" if used else "null::varchar"
-    amounts = ", ".join(_amount(measure) for measure in sums)
+    if len(_extractions(used)) > 1:
+        packed = f"json_object({', '.join(f'{literal(name)}, {leaves[name]}' for name in used)})::varchar"
+    else:
+        pack = ", ".join(f"{_name(name)} := {leaves[name]}" for name in used)
+        packed = f"to_json(struct_pack({pack}))::varchar" if used else "null::varchar"
+    numbers = {rule.name for rule in version.properties if rule.type in NUMBERS}
+    amounts = ", ".join(_amount(measure, leaves, numbers) for measure in sums)
     measured = f"[{amounts}]" if sums else "null::bigint[]"
-    leaves = f"json_transform(e.{contract.section}, {literal(structure)})" if names else "null"
     named = "".join(f", {sql} as id_{kind}" for kind, sql in (identifiers or {}).items())
     return (
         f"select {BASE}, {literal(contract.slug)} as contract, {literal(version.version)} as contract_version, "
         f"{violations} as violations, {packed} as used_properties, {measured} as measured{named}\n"
-        f"from (select e.*, {leaves} as leaves from ingested_events as e\n"
+        f"from (select e.*{extracted} from ingested_events as e\n"
         f"      where {selector(contract, version)}) as e"
     )
 

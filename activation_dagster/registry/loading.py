@@ -77,7 +77,8 @@ class _Loading:
             name = path.relative_to(self.root).as_posix()
             if path.suffix not in (".yaml", ".yml", ".json") or not path.is_file() or PLACE.fullmatch(name):
                 continue
-            near = suggestion(name.split("/")[0].partition(".")[0], [*SINGLE, *FOLDERS, "events"])
+            known, first = [*SINGLE, *FOLDERS, "events"], name.split("/")[0].partition(".")[0]
+            near = "" if first in known else suggestion(first, known)
             advice = " Name it .yaml." if path.suffix == ".yml" else near or " Move it, or remove it."
             self.fault(name, "", f"is read by nobody, because no contract stands there.{advice}")
 

@@ -1,4 +1,4 @@
-"""A far end for the module, and installations that send to it: one a test, or one with a day's work done for reading."""
+"""A far end, and installations that send to it: a fresh one for a test, or one with its work done for reading."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from activation_dagster.domain.landing import Segment
 from activation_dagster.pipeline.places import Places
 from activation_dagster.settings import Settings
 from activation_dagster.sources.landing import Landing
-from activation_dagster.wiring import open_places
+from activation_dagster.wiring import open_places, utc_now
 from tests.destinations.far_end import API_KEY, FarEnd
 
 IN_THIS_PROCESS = {
@@ -50,6 +50,11 @@ class Clock:
 
     def __call__(self) -> datetime:
         return self.now
+
+    @staticmethod
+    def real() -> datetime:
+        """What other clocks say."""
+        return utc_now()
 
     def advance(self, **by: float) -> None:
         self.now += timedelta(**by)
@@ -111,6 +116,11 @@ class Installation:
         ]:
             done += [self.run(request, job=job) for request, job in found]
         return done
+
+    def run_job(self, name: str) -> ExecuteInProcessResult:
+        """Carry out a job that a schedule starts."""
+        job = self.defs.get_repository_def().get_job(name)
+        return job.execute_in_process(instance=self.instance, raise_on_error=False)
 
     def materialise(
         self, *assets: str, tags: Mapping[str, str] | None = None, partition_key: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def test_the_definitions_are_loadable(defs: Definitions) -> None:
 
 def test_the_assets_lead_from_landing_to_iterable(assets: dict[str, AssetSpec]) -> None:
     assert set(assets) == {*STORY, *BESIDE}
-    for before, after in zip(STORY, STORY[1:], strict=False):
+    for before, after in itertools.pairwise(STORY):
         assert AssetKey(before) in {dep.asset_key for dep in assets[after].deps}
     for name in BESIDE:
         assert {dep.asset_key for dep in assets[name].deps} == {AssetKey("ingested_events")}

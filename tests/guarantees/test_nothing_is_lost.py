@@ -22,6 +22,7 @@ from tests.guarantees.shop import (
     NOW,
     Held,
     Shop,
+    compared,
     differences,
     every_event_is_in_one_place,
     far_end_in,
@@ -128,9 +129,10 @@ def undisturbed(workers: Workers, shared_far_end: FarEnd, tmp_path_factory: pyte
     worked = workers.run(shop, what=["drain"])
     to_be_sent = shop.copied(tmp_path_factory.mktemp("to_be_sent"))
     sent = workers.run(shop, what=["deliver"])
-    the_far_end_has_what_the_ledger_says(shop, shared_far_end)
+    state = shop.state()
+    the_far_end_has_what_the_ledger_says(state["sends"], shared_far_end)
     return Undisturbed(
-        state=shop.state(),
+        state=compared(state),
         lake=shop.lake(),
         batch_points=worked.points,
         send_points=sent.points,
@@ -141,13 +143,13 @@ def undisturbed(workers: Workers, shared_far_end: FarEnd, tmp_path_factory: pyte
 
 def nothing_was_lost(shop: Shop, far_end: FarEnd, undisturbed: Undisturbed, in_doubt: set[str]) -> None:
     """All is as it would be had nobody died, but for the journeys that a dead worker had in hand: those are unknown."""
-    every_event_is_in_one_place(shop)
-    the_far_end_has_what_the_ledger_says(shop, far_end)
+    state, lake = shop.state(), shop.lake()
+    every_event_is_in_one_place(shop, lake)
+    the_far_end_has_what_the_ledger_says(state["sends"], far_end)
     counted = shop.totals()
     assert counted.conserved
     assert (counted.received, counted.batches, counted.unfinished_batches, counted.waiting_segments) == (LANDED, 3, 0, 0)
     assert (counted.unknown, counted.pending) == (len(in_doubt), len(in_doubt))
-    state = shop.state()
     incidents = state.pop("incidents")
     assert [row["kind"] for row in incidents] == (["send_unknown"] if in_doubt else [])
     assert all(row["owner"] and row["resolved_at"] is None for row in incidents)
@@ -158,8 +160,8 @@ def nothing_was_lost(shop: Shop, far_end: FarEnd, undisturbed: Undisturbed, in_d
             key=repr,
         )
     }
-    assert differences(state, expected) == []
-    assert differences(shop.lake(), undisturbed.lake) == []
+    assert differences(compared(state), expected) == []
+    assert differences(lake, undisturbed.lake) == []
 
 
 def journeys_in_hand(shop: Shop) -> set[str]:

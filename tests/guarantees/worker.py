@@ -104,7 +104,7 @@ def _import_everything() -> None:
     import duckdb  # noqa: F401
     import numpy as np  # noqa: F401
     import psycopg  # noqa: F401
-    import pyarrow as pa  # noqa: F401
+    import pyarrow as pa
     import pytz  # noqa: F401
     import sqlalchemy.dialects.postgresql
     import sqlalchemy.dialects.sqlite  # noqa: F401
@@ -115,6 +115,7 @@ def _import_everything() -> None:
     from activation_dagster.registry.contract_set import fingerprint
     from activation_dagster.settings import Settings
 
+    pa.array([""], type=pa.string())  # the first array imports pandas, where it is installed
     settings = Settings()
     today = fingerprint(settings.contracts, settings.environment)
     contracts_in_force._loaded(settings.contracts, settings.environment, today)

@@ -106,18 +106,22 @@ def choice(user: str, *, at: datetime = NOW - timedelta(days=1), **categories: b
     )
 
 
-def buyer(user: str, *, allows: bool = True, price: float = 20.0, country: str = "US") -> list[Event]:
-    """Somebody who bought and then said yes, or no, to news."""
+def buyer(
+    user: str, *, allows: bool = True, price: float = 20.0, country: str = "US", now: datetime = NOW
+) -> list[Event]:
+    """Somebody who bought and then said yes, or no, to news, in the days before `now`."""
     return [
-        identify(user, country=country),
-        purchase(user, price),
-        choice(user, marketing_email=allows, personalization=True),
+        identify(user, at=now - timedelta(days=9), country=country),
+        purchase(user, price, at=now - timedelta(days=3)),
+        choice(user, at=now - timedelta(days=1), marketing_email=allows, personalization=True),
     ]
 
 
-def bad_price(user: str) -> Event:
+def bad_price(user: str, *, at: datetime = NOW) -> Event:
     """A purchase that breaks its contract."""
-    return purchase(user) | {"properties": {"product_id": "sku-1", "price": "dear", "quantity": 1, "currency": "USD"}}
+    return purchase(user, at=at) | {
+        "properties": {"product_id": "sku-1", "price": "dear", "quantity": 1, "currency": "USD"}
+    }
 
 
 def lines(*events: Event | bytes) -> list[bytes]:

@@ -214,6 +214,20 @@ def test_a_no_after_the_decision_is_seen_at_the_gate_and_not_in_the_decision(pla
     assert "the gate ended it: consent_withdrawn" in found.sentence
 
 
+def test_a_refusal_for_want_of_a_person_is_explained_without_one(places: Places) -> None:
+    land(places, choice("null", marketing_email=True))  # a value that names nobody
+    work(places)
+    with duckdb.connect(":memory:") as connection:
+        source = places.lake.source(DECISIONS)
+        rows = connection.execute(f"select decision_id, reason from {source} as r").fetchall()
+    assert {reason for _, reason in rows} == {"no_profile"}
+    found = explain(places, decision_id=rows[0][0])
+    assert found.trigger is not None
+    assert len(found.trigger.events) == 1
+    assert (found.person, found.consent, found.audience) == (None, None, None)
+    assert "nobody to send to" in found.sentence
+
+
 def test_a_suppression_is_part_of_the_decision_that_it_stopped(places: Places) -> None:
     land(places, identify("u1"), purchase("u1"))
     work(places)

@@ -1,0 +1,482 @@
+"""The one door for people: what commands print, what programs read, how they end, and what they never show."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, update
+
+from activation_dagster import cli
+from activation_dagster.lake.tables import DECISIONS, VALIDATED
+from activation_dagster.pipeline.places import Places
+from activation_dagster.settings import load_settings
+from activation_dagster.state.tables import sends
+from activation_dagster.wiring import open_places
+from tests.databases import dialect, migrated_sqlite, new_state_url, postgres
+from tests.pipeline.small_shop import REPOSITORY, bad_price, buyer, event, lines, purchase
+from tests.test_completeness import command_names
+
+__all__ = ["dialect", "migrated_sqlite", "new_state_url", "postgres"]
+
+HEAVY = ("dagster", "sqlalchemy", "duckdb", "deltalake", "pyarrow", "pandas", "numpy", "pydantic", "httpx", "alembic")
+KEYS = {
+    "received", "accepted", "duplicate", "quarantined", "shed", "profiles", "audiences", "decisions", "sent",
+    "refused", "pending", "quarantined_by_reason", "refused_by_reason", "conserved",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON value that it printed."""
+        return json.loads(self.out)
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `activation …` in this process, through the door that the script goes through."""
+
+    def go(*words: str) -> Ended:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["activation", *words])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
+        out, err = capfd.readouterr()
+        return Ended(code=code, out=out, err=err)
+
+    return go
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installation of its own, whatever the environment says."""
+    for name in [name for name in os.environ if name.startswith("ACTIVATION_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("ACTIVATION_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def worked_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installation in which two files of events were landed and worked by commands, once for all tests."""
+    folder = tmp_path_factory.mktemp("cli")
+    now = datetime.now(UTC)  # commands read the clock
+    first = [*buyer("ann@shop.example", price=700.0, now=now), *buyer("bob", allows=False, now=now), b'{"type": "tra']
+    unknown = event("track", "bob", at=now, event="No Such Event", properties={})
+    second = [*buyer("eve", now=now), bad_price("bob", at=now), unknown]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ACTIVATION_")}
+    environment |= {"ACTIVATION_HOME": str(folder / "home"), "PYTHONPATH": str(REPOSITORY)}
+    for number, events in enumerate((first, second)):
+        file = folder / f"{number}.ndjson"
+        file.write_bytes(b"\n".join(lines(*events)) + b"\n")
+        for words in (("events", "land", str(file), "--source", "web"), ("work", "--no-deliver")):
+            command = [sys.executable, "-m", "activation_dagster.cli", *words]
+            subprocess.run(command, env=environment, check=True, capture_output=True)
+    return folder / "home"
+
+
+@pytest.fixture
+def worked(home: Path, worked_home: Path) -> Path:
+    """A copy of the worked installation."""
+    shutil.copytree(worked_home, home)
+    return home
+
+
+@pytest.fixture
+def places(worked: Path) -> Generator[Places]:
+    """The places of the worked installation."""
+    with open_places(load_settings()) as opened:
+        yield opened
+
+
+# -- the door itself --------------------------------------------------------------------------------------------------
+
+
+def test_help_imports_nothing_heavy(home: Path) -> None:
+    program = f"""
+import sys
+sys.argv = ["activation", "--help"]
+from activation_dagster.cli import main
+try:
+    main()
+except SystemExit:
+    pass
+print(*sorted({{name.partition(".")[0] for name in sys.modules}} & set({HEAVY!r})), file=sys.stderr)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert "Usage" in ended.stdout
+    assert ended.stderr.split() == []
+
+
+@pytest.mark.parametrize("name", sorted(command_names()))
+def test_every_command_explains_itself(run: Run, name: str) -> None:
+    ended = run(*name.split(), "--help")
+    assert ended.code == 0
+    assert f"activation {name}" in " ".join(ended.out.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["statsu"],
+        ["sends", "list", "--status", "lost"],
+        ["sends", "halt"],
+        ["sends", "release", "--by", "me"],
+        ["sends", "halt", "everything", "--by", "me", "--why", "w"],
+        ["sends", "resume", "*", "--by", "me"],
+        ["explain"],
+        ["explain", "--profile", "user_id:ann@shop.example"],
+        ["explain", "feedfeed"],
+        ["consent", "show", "user_id:ann@shop.example"],
+        ["incidents", "resolve", "nothing", "--by", "me", "--resolution", "r"],
+        ["events", "land", "/nowhere.ndjson", "--source", "web"],
+        ["simulate", "--people", "10", "--events", "3"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_use_ends_with_2_and_no_traceback(run: Run, home: Path, words: list[str]) -> None:
+    ended = run(*words)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err
+    assert "Traceback" not in ended.err
+    assert "ann@" not in ended.err
+
+
+def test_a_wrong_setting_is_one_sentence_that_shows_no_secret(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACTIVATION_STATE_URL", "mysql://root:hunter2@db/x")
+    ended = run("status")
+    assert ended.code == 2
+    assert ended.err.startswith("The environment variable ACTIVATION_STATE_URL is wrong")
+    assert ended.err.count("\n") == 1
+    assert "hunter2" not in ended.err
+
+
+def test_a_state_that_cannot_be_opened_is_one_sentence(run: Run, home: Path, tmp_path: Path) -> None:
+    (home / "state").mkdir(parents=True)
+    (home / "state" / "demo.db").write_bytes(b"this is no database" * 100)
+    ended = run("status")
+    assert ended.code == 2
+    assert ended.err.startswith("The state database cannot be opened")
+    assert "Traceback" not in ended.err
+
+
+# -- status -----------------------------------------------------------------------------------------------------------
+
+
+def test_status_of_an_empty_installation_is_all_zero_and_conserved(run: Run, home: Path) -> None:
+    ended = run("status", "--json")
+    assert ended.code == 0
+    assert ended.json.keys() >= KEYS
+    assert ended.json["received"] == 0
+    assert ended.json["conserved"] is True
+    assert run("status").code == 0
+
+
+def test_status_prints_one_object_whose_sums_hold(run: Run, worked: Path) -> None:
+    found = run("status", "--json").json
+    assert found.keys() >= KEYS
+    events = [found[name] for name in ("received", "accepted", "duplicate", "quarantined", "shed")]
+    assert events == [12, 9, 0, 3, 0]
+    assert found["decisions"] == found["sent"] + found["refused"] + found["pending"]
+    assert sum(found["refused_by_reason"].values()) == found["refused"]
+    assert sum(found["quarantined_by_reason"].values()) == found["quarantined"]
+    assert found["audiences"] == {"high_value_users": 1, "recent_buyers": 2}
+    assert (found["pending"], found["conserved"], found["environment"]) == (3, True, "demo")
+
+
+def test_status_for_people_fits_100_columns_when_piped(run: Run, worked: Path) -> None:
+    ended = run("status")
+    assert ended.code == 0
+    assert max(map(len, ended.out.splitlines())) <= 100
+    assert "\x1b" not in ended.out
+    assert "received 12 = accepted 9 + duplicate 0 + quarantined 3 + shed 0" in ended.out
+    assert "Both sums hold" in ended.out
+
+
+def test_a_broken_sum_ends_status_and_work_with_1(run: Run, places: Places) -> None:
+    with places.state.write() as connection:
+        connection.execute(delete(sends))
+    ended = run("status", "--json")
+    assert (ended.code, ended.json["conserved"], ended.json["open_incidents"]) == (1, False, 0)
+    assert "A SUM IS BROKEN" in run("status").out
+    assert run("work", "--no-deliver").code == 1
+    assert run("status", "--json").json["open_incidents"] == 2
+
+
+# -- landing and working ----------------------------------------------------------------------------------------------
+
+
+def test_a_landed_file_is_worked_without_dagster(run: Run, home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "events.ndjson"
+    file.write_bytes(b"\n".join(lines(*buyer("ann"))))  # without a last newline
+    landed = run("events", "land", str(file), "--source", "web", "--json").json
+    assert (landed["lines"], len(landed["segments"])) == (3, 1)
+    assert run("status", "--json").json["waiting_segments"] == 1
+    worked = run("work", "--no-deliver", "--json").json
+    assert (len(worked["batches"]), worked["delivery"], worked["conserved"]) == (1, None, True)
+    assert run("status", "--json").json["received"] == 3
+
+
+def test_landing_the_same_file_twice_is_received_twice_and_accepted_once(run: Run, home: Path, tmp_path: Path) -> None:
+    import gzip
+
+    file = tmp_path / "events.ndjson.gz"
+    file.write_bytes(gzip.compress(b"\n".join(lines(*buyer("ann"))) + b"\n"))
+    for _ in range(2):
+        assert run("events", "land", str(file), "--source", "web").code == 0
+    run("work", "--no-deliver")
+    found = run("status", "--json").json
+    assert (found["received"], found["accepted"], found["duplicate"]) == (6, 3, 3)
+
+
+def test_an_empty_file_lands_nothing(run: Run, home: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.ndjson").write_bytes(b"")
+    assert run("events", "land", str(tmp_path / "empty.ndjson"), "--source", "web", "--json").json["segments"] == []
+
+
+def test_simulated_events_land_and_are_reproducible(run: Run, home: Path) -> None:
+    first = run("simulate", "--seed", "3", "--people", "5", "--events", "80", "--json").json
+    assert (first["lines"], first["source"]) == (80, "shop")
+    assert run("simulate", "--seed", "3", "--people", "5", "--events", "80").code == 0
+    run("work", "--no-deliver")
+    found = run("status", "--json").json
+    assert found["received"] == 160
+    assert found["duplicate"] >= 60  # the second landing repeats every message id of the first
+
+
+def test_work_delivers_what_is_due_and_says_what_could_not_be(
+    run: Run, worked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_key = run("work")
+    assert (without_key.code, without_key.err[:48]) == (2, "The API key of destination 'iterable' is missing")
+    monkeypatch.setenv("ACTIVATION_ITERABLE_API_KEY", "0123456789abcdef0123456789abcdef")
+    monkeypatch.setenv("ACTIVATION_ITERABLE_BASE_URL", "http://127.0.0.1:9")
+    ended = run("work", "--json")  # nothing listens where Iterable should be
+    assert ended.code == 0
+    assert ended.json["delivery"]["sent"] == 0
+    assert ended.json["delivery"]["waiting"] == 3
+    assert run("status", "--json").json["pending"] == 3
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def test_contracts_that_are_sound_say_so(run: Run, home: Path) -> None:
+    ended = run("contracts", "check", "--json")
+    assert (ended.code, ended.json["faults"]) == (0, [])
+    assert ended.json["promised"]["workflows"] == 3
+    assert "The contracts are sound" in run("contracts", "check").out
+
+
+def test_contracts_with_mistakes_show_all_of_them_and_end_with_1(
+    run: Run, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contracts = tmp_path / "contracts"
+    shutil.copytree(REPOSITORY / "contracts", contracts)
+    for file in ("audiences/recent_buyers.yaml", "workflows/vip_journey.yaml"):
+        path = contracts / file
+        path.write_text(re.sub(r"^owner: .*$", "owner: nobody", path.read_text(), count=1, flags=re.MULTILINE))
+    monkeypatch.setenv("ACTIVATION_CONTRACTS", str(contracts))
+    ended = run("contracts", "check", "--json")
+    assert ended.code == 1
+    assert [(fault["file"], fault["path"]) for fault in ended.json["faults"]] == [
+        ("audiences/recent_buyers.yaml", "owner"),
+        ("workflows/vip_journey.yaml", "owner"),
+    ]
+    people = run("contracts", "check")
+    assert people.code == 1
+    assert "2 mistakes" in people.out
+    other = run("work")  # any command that needs the contracts
+    assert other.code in (0, 1)
+    assert "Traceback" not in other.err
+
+
+def test_quarantine_is_listed_and_shown_masked(run: Run, worked: Path) -> None:
+    groups = run("quarantine", "list", "--json").json
+    assert {(group["event"], group["reason"]) for group in groups} == {
+        ("product_purchased", "contract_violation"),
+        ("No Such Event", "unknown_event"),
+        ("", "not_json"),
+    }
+    shown = run("quarantine", "show", "--reason", "contract_violation", "--json").json
+    assert shown[0]["payload"]["userId"] == "<text of 3>"
+    revealed = run("quarantine", "show", "--reason", "contract_violation", "--reveal", "--json").json
+    assert revealed[0]["payload"]["userId"] == "bob"
+    assert "bob" not in run("quarantine", "show").out
+    assert "Values are masked" in run("quarantine", "show").out
+
+
+def test_what_drives_a_terminal_is_never_printed(run: Run, home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "events.ndjson"
+    evil = purchase("ann") | {"event": "\x1b[31mRed\x07 [bold]not[/bold]"}
+    file.write_bytes(b"\n".join(lines(evil, b'{"event": "\\ud800", "type": "track"}')))
+    run("events", "land", str(file), "--source", "web")
+    run("work", "--no-deliver")
+    for words in (("quarantine", "list"), ("quarantine", "show"), ("quarantine", "show", "--reveal")):
+        ended = run(*words)
+        assert ended.code == 0
+        assert not set(ended.out) & {"\x1b", "\x07"}
+    assert "[bold]" in run("quarantine", "list").out  # what data says is no markup
+    assert len(run("quarantine", "show", "--reveal", "--json").json) == 2
+
+
+def test_sends_are_listed_and_what_they_say_of_a_person_is_masked(run: Run, worked: Path) -> None:
+    found = run("sends", "list", "--json").json
+    assert {send["workflow_id"] for send in found} == {"welcome_back", "vip_journey"}
+    assert all(send["profile_key"].startswith("<text of ") for send in found)
+    assert "ann@" not in run("sends", "list", "--json").out
+    revealed = run("sends", "list", "--workflow", "vip_journey", "--reveal", "--json").json
+    assert [send["profile_key"] for send in revealed] == ["ann@shop.example"]
+    assert run("sends", "list", "--status", "sent", "--json").json == []
+    assert len(run("sends", "list", "--profile", "user_id:ann@shop.example", "--json").json) == 2
+    people = run("sends", "list", "--limit", "1").out
+    assert max(map(len, people.splitlines())) <= 100
+    assert "Only the newest 1" in people
+
+
+def test_a_send_is_explained_by_the_beginning_of_its_key_as_it_is_listed(run: Run, worked: Path) -> None:
+    listed = run("sends", "list", "--workflow", "vip_journey").out
+    beginning = re.search(r"[0-9a-f]{13}", listed)
+    assert beginning is not None
+    found = run("explain", beginning[0], "--json")
+    assert found.code == 0
+    assert found.json["decision"]["workflow_id"] == "vip_journey"
+    assert "ann@" not in found.out
+    people = run("explain", beginning[0]).out
+    for part in ("decision:", "trigger:", "person:", "consent:", "audience:", "workflow:", "gate:", "answer:"):
+        assert part in people
+    assert max(map(len, people.splitlines())) <= 100
+
+
+def test_a_refusal_is_explained_by_person_and_workflow(run: Run, worked: Path) -> None:
+    found = run("explain", "--profile", "user_id:bob", "--workflow", "welcome_back", "--json").json
+    assert (found["decision"]["outcome"], found["decision"]["reason"]) == ("refuse", "consent_denied")
+    assert found["gate"] is None
+    people = run("explain", "--profile", "user_id:bob", "--workflow", "vip_journey")
+    assert (people.code, people.err) == (0, "")
+    assert "Nothing was decided" in people.out
+
+
+# -- acting -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_halt_stands_until_it_is_lifted_and_says_so_in_status(run: Run, worked: Path) -> None:
+    assert run("sends", "halt", "workflow:vip_journey", "--by", "me", "--why", "wrong text").code == 0
+    assert run("status", "--json").json["halts"] == ["workflow:vip_journey"]
+    assert "Halted: workflow:vip_journey" in run("status").out
+    assert run("sends", "resume", "workflow:vip_journey", "--by", "me").code == 0
+    assert run("status", "--json").json["halts"] == []
+
+
+def test_a_halt_of_something_unknown_stands_and_warns(run: Run, worked: Path) -> None:
+    ended = run("sends", "halt", "workflow:vip_jorney", "--by", "me", "--why", "typo")
+    assert ended.code == 0
+    assert "no workflow is called 'vip_jorney'" in ended.err
+    assert run("status", "--json").json["halts"] == ["workflow:vip_jorney"]
+
+
+def test_held_sends_are_released_by_a_named_person(run: Run, places: Places) -> None:
+    with places.state.write() as connection:
+        connection.execute(update(sends).values(status="held", reason="not_live"))
+    assert run("status", "--json").json["held"] == 3
+    assert "Released 1 held send;" in run("sends", "release", "--by", "me", "--workflow", "vip_journey").out
+    key = run("sends", "list", "--status", "held", "--json").json[0]["send_key"]
+    assert "Released 1 held send;" in run("sends", "release", "--by", "me", "--key", key).out
+    assert run("status", "--json").json["held"] == 1
+
+
+def test_a_choice_made_at_a_desk_is_recorded_and_counts(run: Run, worked: Path) -> None:
+    def marketing() -> bool:
+        verdicts = run("consent", "show", "user_id:bob", "--json").json["verdicts"]
+        (found,) = [v for v in verdicts if (v["purpose"], v["channel"]) == ("marketing", "email")]
+        return found["is_allowed"]
+
+    assert marketing() is False
+    words = ["consent", "record", "user_id:bob", "granted", "--purpose", "marketing", "--channel", "email"]
+    assert run(*words, "--by", "desk", "--proof", "letter 7").code == 0
+    assert marketing() is True
+    assert run("consent", "suppress", "user_id:bob", "--reason", "complaint", "--by", "desk").code == 0
+    assert marketing() is False
+    people = run("consent", "show", "user_id:bob")
+    assert people.code == 0
+    assert "complaint" in people.out
+    assert "bob" not in people.out
+    wrong = run(*words[:4], "--purpose", "marketng", "--channel", "email", "--by", "desk", "--proof", "p")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "Did you mean 'marketing'?" in wrong.err
+
+
+def test_damage_of_the_lake_is_found_rebuilt_and_resolved(run: Run, worked: Path, places: Places) -> None:
+    assert run("lake", "verify").code == 0
+    shutil.rmtree(places.lake.path(VALIDATED))
+    (worked / "lake" / "demo" / DECISIONS.name / "_delta_log" / "00000000000000000000.json").write_bytes(b"")
+    found = run("lake", "verify", "--json")
+    assert (found.code, found.json["is_sound"]) == (1, False)
+    assert {damage["table"] for damage in found.json["damaged"]} == {"validated_events", "send_decisions"}
+    assert len(run("incidents", "list", "--json").json) == 2
+    people = run("lake", "verify")
+    assert people.code == 1
+    assert "lake verify --rebuild" in people.out
+    assert run("lake", "verify", "--rebuild").code == 0
+    assert run("incidents", "list", "--json").json == []
+    assert len(run("incidents", "list", "--all", "--json").json) == 2
+
+
+def test_an_incident_is_resolved_once(run: Run, places: Places) -> None:
+    with places.state.write() as connection:
+        connection.execute(delete(sends))
+    run("work", "--no-deliver")
+    incident, *_ = run("incidents", "list", "--json").json
+    words = ["incidents", "resolve", incident["incident_id"], "--by", "me", "--resolution", "A test did it."]
+    assert run(*words).code == 0
+    assert run(*words).code == 2
+    assert "platform" in run("incidents", "list").out
+
+
+def test_every_reader_prints_one_json_value(run: Run, worked: Path) -> None:
+    readers = [
+        ["status"], ["contracts", "check"], ["quarantine", "list"], ["quarantine", "show"], ["sends", "list"],
+        ["consent", "show", "user_id:bob"], ["incidents", "list"], ["lake", "verify"],
+        ["explain", "--profile", "user_id:bob", "--workflow", "welcome_back"],
+    ]  # fmt: skip
+    for words in readers:
+        ended = run(*words, "--json")
+        assert (ended.code, ended.err) == (0, ""), words
+        assert isinstance(ended.json, dict | list), words
+
+
+def test_state_may_live_in_postgresql(
+    run: Run, home: Path, new_state_url: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACTIVATION_STATE_URL", new_state_url())
+    run("simulate", "--people", "5", "--events", "80")
+    assert run("work", "--no-deliver").code == 0
+    found = run("status", "--json").json
+    assert (found["received"], found["conserved"]) == (80, True)
+    assert run("quarantine", "list", "--json").json
