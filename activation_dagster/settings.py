@@ -31,6 +31,8 @@ def _absolute(path: Path) -> Path:
 def _home(path: Path) -> Path:
     if "?" in str(path):
         raise ValueError("holds a question mark, which ends the path in a database URL")
+    if "%" in str(path):
+        raise ValueError("holds a percent sign, which the lake's log would read as an escape")
     return _absolute(path)
 
 
@@ -63,7 +65,7 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
     )
 
-    home: Annotated[Path, AfterValidator(_home), Field(description="Write a path without a question mark.")] = Path(
+    home: Annotated[Path, AfterValidator(_home), Field(description="Write a path without a question mark or percent sign.")] = Path(
         ".activation"
     )
     environment: Annotated[
@@ -99,7 +101,7 @@ class Settings(BaseSettings):
     dedupe_window_hours: Annotated[int, Field(ge=1, le=8760, description="Write whole hours from 1 to 8760.")] = 24
     batch_max_bytes: Annotated[int, Field(ge=1, description="Write whole bytes, 1 or more.")] = 64 * _MEBIBYTE
     lease_seconds: Annotated[int, Field(ge=1, le=3600, description="Write whole seconds from 1 to 3600.")] = 60
-    send_claim_size: Annotated[int, Field(ge=1, le=5000, description="Write a whole number from 1 to 5000.")] = 500
+    send_claim_size: Annotated[int, Field(ge=1, le=5000, description="Write a whole number from 1 to 5000.")] = 200
 
     @property
     def landing_root(self) -> Path:

@@ -1,8 +1,8 @@
 """Takes pictures of Dagster's web interface on the demo's data, and fails where they would show something missing.
 
 `make screenshot` runs it after `make demo`. It starts a web server of its own, or looks at the one that --url names;
-asks its API whether every asset was materialised and every blocking check passed; opens the asset graph and one asset in a headless
-Chromium and writes the pictures to <home>/screenshots.
+asks its API whether every asset was materialised and every blocking check passed; opens the asset graph and one asset
+in a headless Chromium; and writes the pictures to <home>/screenshots.
 """
 
 from __future__ import annotations
@@ -23,11 +23,15 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from websockets.sync.client import ClientConnection, connect
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
+DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Opens addresses of this machine, whatever proxy the environment names."""
+
 START_SECONDS = 90.0
 PAGE_SECONDS = 60.0
 
@@ -46,38 +50,49 @@ CHROMIUM = [
 ]
 
 
+LOOKS = {"communityNux": '"1"', "dagster-nav-collapsed": "true"}
+"""What the pages keep in the browser: no invitation, and a narrow menu."""
+
+GROUPS = ("ingestion", "governance", "execution", "feedback")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One picture: what it is called, the path under the web server, a text that shows when it is drawn, its size."""
+    """One picture: its name, the path under the web server, the texts that show when all is drawn, and its size.
+
+    `of` is a CSS selector of what the picture is cut to; without it the whole page is taken.
+    """
 
     name: str
     path: str
     shows: tuple[str, ...]
     width: int
     height: int
+    of: str = ""
 
 
 PAGES = (
     Page(
         name="asset-graph",
-        path="/asset-groups",
-        shows=("segment_events", "send_decisions", "iterable"),
-        width=2200,
-        height=1000,
+        path="/asset-groups?" + urlencode({"expanded": ",".join(f"global@global:{group}" for group in GROUPS)}),
+        shows=("segment_events", "ingested_events", "send_decisions", "sends", "iterable", "Asset checks"),
+        width=3000,  # wide enough for the graph to be drawn with its details
+        height=1150,
+        of="svg foreignObject",
     ),
     Page(
-        name="asset-validated_events",
+        name="asset",
         path="/assets/validated_events?view=overview",
-        shows=("batch_id", "contract_versions"),
-        width=1700,
+        shows=("batch_id", "contract_versions", "quarantined"),
+        width=1600,
         height=1900,
     ),
     Page(
-        name="asset-checks",
+        name="checks",
         path="/assets/validated_events?view=checks",
-        shows=("batch_accounting", "quarantine_rate"),
-        width=1700,
-        height=1000,
+        shows=("batch_accounting", "quarantine_rate", "Passed"),
+        width=1600,
+        height=1100,
     ),
 )
 
@@ -112,7 +127,7 @@ def ask(url: str, query: str) -> dict[str, Any]:
     request = urllib.request.Request(
         f"{url}/graphql", json.dumps({"query": query}).encode(), {"content-type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=PAGE_SECONDS) as answer:
+    with DIRECTLY.open(request, timeout=PAGE_SECONDS) as answer:
         said = json.load(answer)
     if said.get("errors"):
         raise NotAsExpected(f"Dagster refused a question, at {url}/graphql: {said['errors'][0]['message']}")
@@ -158,7 +173,7 @@ def examine(url: str) -> str:
     return f"{len(nodes)} assets are materialised; {len(checks)} checks{told}."
 
 
-# -- the web server -----------------------------------------------------------------------------------------------------
+# -- the web server ---------------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -203,7 +218,7 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
     raise NotAsExpected(f"The web server showed no asset within {START_SECONDS:.0f} s. Run `make ui` to see why.")
 
 
-# -- the browser --------------------------------------------------------------------------------------------------------
+# -- the browser ------------------------------------------------------------------------------------------------------
 
 
 class Browser:
@@ -215,6 +230,8 @@ class Browser:
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self.call("Page.enable")
+        keep = "".join(f"localStorage.setItem({json.dumps(name)}, {json.dumps(kept)});" for name, kept in LOOKS.items())
+        self.call("Page.addScriptToEvaluateOnNewDocument", source=keep)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One call to the page."""
@@ -231,10 +248,13 @@ class Browser:
                     raise NotAsExpected(f"Chromium refused {method}: {answer['error']['message']}.")
                 return answer["result"]
 
+    def evaluate(self, expression: str) -> Any:
+        """The value of a JavaScript expression in the page."""
+        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+
     def text(self) -> str:
         """The text that the page shows."""
-        found = self.call("Runtime.evaluate", expression="document.body ? document.body.innerText : ''")
-        return str(found["result"].get("value", ""))
+        return str(self.evaluate("document.body ? document.body.innerText : ''"))
 
     def take(self, url: str, page: Page) -> bytes:
         """A picture of a page once it shows what it must, as PNG. Raises NotAsExpected where it never does."""
@@ -253,7 +273,24 @@ class Browser:
                 raise NotAsExpected(f"The page {page.path} never showed {', '.join(missing)}. Open it in a browser.")
             time.sleep(0.5)
         time.sleep(3.0)  # the graph glides into its place
-        return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
+        clip = {"clip": self._box(page.of)} if page.of else {}
+        return base64.b64decode(self.call("Page.captureScreenshot", format="png", **clip)["data"])
+
+    def _box(self, selector: str, *, margin: int = 40) -> dict[str, float]:
+        """What holds all elements of a selector, with a margin."""
+        edges = self.evaluate(
+            f"(boxes => [Math.min(...boxes.map(b => b.left)), Math.min(...boxes.map(b => b.top)), "
+            f"Math.max(...boxes.map(b => b.right)), Math.max(...boxes.map(b => b.bottom))])"
+            f"([...document.querySelectorAll({json.dumps(selector)})].map(e => e.getBoundingClientRect()))"
+        )
+        left, top, right, bottom = edges
+        return {
+            "x": left - margin,
+            "y": top - margin,
+            "width": right - left + 2 * margin,
+            "height": bottom - top + 2 * margin,
+            "scale": 1,
+        }
 
 
 @contextmanager
@@ -266,7 +303,7 @@ def chromium() -> Generator[Browser]:
             stderr=subprocess.DEVNULL,
         )
         try:
-            with connect(_debugging_address(Path(profile), process), max_size=None) as connection:
+            with connect(_debugging_address(Path(profile), process), max_size=None, proxy=None) as connection:
                 yield Browser(connection)
         finally:
             process.terminate()

@@ -45,7 +45,7 @@ def test_an_empty_environment_gives_the_demo_under_the_current_folder(
     assert settings.dedupe_window_hours == 24
     assert settings.batch_max_bytes == 67_108_864
     assert settings.lease_seconds == 60
-    assert settings.send_claim_size == 500
+    assert settings.send_claim_size == 200
 
 
 def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def _crash(instance: DagsterInstance, run: DagsterRun, batch_id: str) -> Iterato
         about=f"{run.job_name}:{step}:{'' if error is None else error.cls_name}",
         batch_id="",
         sentence=(
-            f"A run failed: {cause}, in {_where(run)}, step '{step}'. "
+            f"A run failed: {cause}, in {_where(run)}{f', step {step!r}' if step else ''}. "
             f"{'Its batch is tried again by itself; look' if batch_id else 'Look'} at the run in Dagster."
         ),
     )

@@ -53,13 +53,16 @@ class Lake:
         arrival_hour: str,
         batch_id: str,
         may_exist: bool,
+        before_commit: Callable[[], None] = lambda: None,
         on_written: Callable[[], None] = lambda: None,
     ) -> TableCopy:
         """Replace a batch's rows in one table by those of a query, in one commit, and make them durable.
 
         `select` gives the table's columns. DuckDB writes one file, which is on disk before the commit names it; the
         commit takes the batch's earlier file out. `may_exist` False spares looking for one, and the commit where there
-        are no rows. `on_written` is called between the commit and its fsync. Raises CommitConflict after several tries.
+        are no rows. `before_commit` raises where the batch is no longer the caller's: whatever is committed after it
+        was asked makes our commit fail, and it is asked again. `on_written` is called between the commit and its
+        fsync. Raises CommitConflict after several tries.
         """
         if may_exist and self.exists(table):
             self.mend_log(table)
@@ -83,7 +86,15 @@ class Lake:
         else:
             _fsync(path)
             _fsync(path.parent)
-        version = self._commit(table, name if rows else None, rows, arrival_hour, batch_id, may_exist=may_exist)
+        version = self._commit(
+            table,
+            name if rows else None,
+            rows,
+            arrival_hour,
+            batch_id,
+            may_exist=may_exist,
+            before_commit=before_commit,
+        )
         on_written()
         self._make_log_durable(table, version)
         checksum = checksum_of(connection, table, f"({select})")
@@ -96,7 +107,15 @@ class Lake:
         return max(used, default=0) + 1
 
     def _commit(
-        self, table: LakeTable, name: str | None, rows: int, arrival_hour: str, batch_id: str, *, may_exist: bool
+        self,
+        table: LakeTable,
+        name: str | None,
+        rows: int,
+        arrival_hour: str,
+        batch_id: str,
+        *,
+        may_exist: bool,
+        before_commit: Callable[[], None],
     ) -> int:
         """One commit that adds the batch's new file and takes out its earlier ones; the version."""
         from deltalake import CommitProperties, DeltaTable
@@ -126,13 +145,15 @@ class Lake:
                 DeltaTable.create(str(self.path(table)), schema, mode="ignore", partition_by=["arrival_hour"])
             opened = DeltaTable(str(self.path(table)))
             removed = self._files_of_batch(opened, arrival_hour, batch_id) if may_exist else []
+            before_commit()
             try:
                 opened.create_write_transaction(
                     [*added, *removed],
                     "append",
                     schema,
                     ["arrival_hour"],
-                    commit_properties=CommitProperties(custom_metadata={"batch_id": batch_id}),
+                    # no retry inside: it would commit beside a file of this batch that somebody wrote meanwhile
+                    commit_properties=CommitProperties(custom_metadata={"batch_id": batch_id}, max_commit_retries=0),
                 )
                 return opened.version()
             except CommitFailedError as error:

@@ -126,6 +126,7 @@ class BatchRun:
                 arrival_hour=self.hour,
                 batch_id=self.batch.batch_id,
                 may_exist=may_exist,
+                before_commit=self._require_leases,
                 on_written=lambda: point(f"{phase}.written"),
             )
         point(f"{phase}.durable")
@@ -138,6 +139,11 @@ class BatchRun:
         return PhaseReport(
             batch_id=self.batch.batch_id, phase=phase, counts=counted, tables=written, ran_before=ran_before
         )
+
+    def _require_leases(self) -> None:
+        """Raise LeaseLost where somebody else took over: what we would add to the lake stands there already."""
+        with self.state.write():
+            pass
 
     def was_closed(self, phase: Phase) -> bool:
         """Whether a phase of this batch was closed at any time before."""

@@ -78,7 +78,7 @@ def _speaking_events(run: BatchRun) -> None:
 
 
 def _new_traits(run: BatchRun) -> None:
-    country = ", ".join(json_at(path) for path in run.contracts.country_from)
+    country = ", ".join([*(f"nullif({json_at(path)}, 'null')" for path in run.contracts.country_from), "null"])
     run.engine.make(
         "identified_traits",
         f"""
@@ -93,9 +93,9 @@ def _new_traits(run: BatchRun) -> None:
             where traits is not null
         )
         select profile_id, event_id, ordinal, occurred_at, trait,
-            json_extract(traits, '$."' || replace(trait, '"', '') || '"')::varchar as value
+            json_extract(traits, '/' || replace(replace(trait, '~', '~0'), '/', '~1'))::varchar as value
         from named
-        where length(trait) <= 80
+        where length(trait) <= 80 and trait <> '$country'
         union all
         select profile_id, event_id, ordinal, occurred_at, '$country', country
         from identified
@@ -437,6 +437,8 @@ def _put_promises(run: BatchRun) -> None:
         conditions,
     )
     engine.put("audience_condition_values", {"audience_id": text, "condition_no": "INTEGER", "value": text}, values)
+    as_written = "select * replace (json(value)::varchar as value) from"  # traits are compared as DuckDB writes JSON
+    engine.make("audience_condition_values", f"{as_written} audience_condition_values")
     rules = contracts.consent
     asked = {(audience.purpose, audience.channel) for audience in contracts.audiences.values()}
     asked |= {(workflow.purpose, workflow.channel) for workflow in contracts.workflows.values()}
@@ -454,7 +456,10 @@ def _put_promises(run: BatchRun) -> None:
     engine.put(
         "region_countries",
         {"region": text, "country": text},
-        [(region.name, country) for region in rules.regions.values() for country in sorted(region.countries)],
+        [  # one a country: of two regions that claim it, the first counts
+            (rules.region_of(country), country)
+            for country in sorted(set[str]().union(*(region.countries for region in rules.regions.values())))
+        ],
     )
     engine.put("default_region", {"region": text}, [(rules.default_region,)])
 

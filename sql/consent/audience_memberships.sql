@@ -18,7 +18,7 @@ select
     c.change,
     c.entry_no,
     c.entry_key,
-    case when c.is_member then c.review_day * 86400000000 end as review_at,
+    case when c.is_member then least(c.review_day * 86400000000, c.consent_expires_at) end as review_at,
     b.as_of as validated_at,
     c.consent_reason is null as consent_checked,
     to_json({

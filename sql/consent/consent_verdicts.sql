@@ -1,4 +1,4 @@
--- Whether each touched profile may be sent messages for a purpose over a channel, why not, and what says so.
+-- Whether each touched profile may be sent messages for a purpose over a channel, why not or until when, and what says so.
 -- grain: one profile, purpose and channel that an audience or a workflow asks for
 with required as (
     select r.profile_id, r.region, a.purpose, a.channel, q.required_purpose, q.valid_for_days
@@ -13,7 +13,8 @@ judged as (
             when c.status is null then 'consent_unknown'
             when c.status = 'denied' then 'consent_denied'
             when c.decided_at + r.valid_for_days * 86400000000 <= b.as_of_micros then 'consent_expired'
-        end as reason
+        end as reason,
+        c.decided_at + r.valid_for_days * 86400000000 as expires_at
     from required as r
     cross join batch as b
     left join current_choices as c
@@ -26,6 +27,7 @@ select
         when bool_or(reason = 'consent_unknown') then 'consent_unknown'
         when bool_or(reason = 'consent_expired') then 'consent_expired'
     end as reason,
+    min(expires_at) as expires_at,
     list_sort(list(record_id) filter (where record_id is not null)) as records
 from judged
 group by profile_id, region, purpose, channel

@@ -6,6 +6,7 @@ select
     m.profile_id is not null and v.reason is null as is_member,
     m.profile_id is not null as is_match,
     v.reason as consent_reason,
+    v.expires_at as consent_expires_at,
     v.region,
     v.records,
     m.measured,

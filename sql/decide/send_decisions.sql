@@ -1,18 +1,23 @@
--- The decision on every candidate: send, or refuse with a reason; of those that compete the highest priority is sent.
+-- The decision on every candidate: send, or refuse with a reason; of those that compete the highest priority is sent,
+-- unless one of them was decided when the same trigger came before: then that one has won, and it is not sent again.
 -- grain: one candidate
-with ranked as (
+with competing as (
+    select *, coalesce(reason, 'already_decided') = 'already_decided' as competes
+    from judged_candidates
+),
+ranked as (
     select
-        *,
+        * exclude (competes),
         first_value(workflow_id) over (
-            partition by profile_id, channel, competes_on, reason is null
-            order by priority desc, workflow_id
+            partition by profile_id, channel, competes_on, competes
+            order by reason is null, priority desc, workflow_id
             rows between unbounded preceding and unbounded following
         ) as best_workflow,
         list(workflow_id) over (
-            partition by profile_id, channel, competes_on, reason is null
+            partition by profile_id, channel, competes_on, competes
             rows between unbounded preceding and unbounded following
         ) as rivals
-    from judged_candidates
+    from competing
 )
 select
     r.* exclude (reason, best_workflow, rivals),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -157,11 +157,21 @@ def settings_under(folder: Path, *, address: str, **more: Any) -> Settings:
 
 
 @contextmanager
-def installed(settings: Settings, *, clock: Callable[[], datetime]) -> Generator[Installation]:
-    """An installation with a Dagster instance of its own, gone afterwards."""
-    history = settings.home / "dagster"
-    history.mkdir(parents=True)
-    with DagsterInstance.local_temp(str(history), overrides=IN_THIS_PROCESS) as instance:
+def installed(
+    settings: Settings, *, clock: Callable[[], datetime], has_history_on_disk: bool = False
+) -> Generator[Installation]:
+    """An installation with a Dagster instance of its own, gone afterwards.
+
+    Its history is in memory, which halves the time of a run, but where files or other processes are what a test is about.
+    """
+    with ExitStack() as stack:
+        if has_history_on_disk:
+            history = settings.home / "dagster"
+            history.mkdir(parents=True)
+            instance = DagsterInstance.local_temp(str(history), overrides=IN_THIS_PROCESS)
+        else:
+            instance = DagsterInstance.ephemeral()
+        stack.enter_context(instance)
         yield Installation(settings=settings, instance=instance, defs=build_defs(settings, clock=clock), clock=clock)
 
 

@@ -115,7 +115,7 @@ def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     hours: list[datetime] = [newest - timedelta(hours=2), newest - timedelta(hours=1), newest]
     with far_end_under(folder) as far_end:
         settings = settings_under(folder, address=far_end.address, state_url=state_url)
-        with installed(settings, clock=utc_now) as installation:
+        with installed(settings, clock=utc_now, has_history_on_disk=True) as installation:
             lines = simulate(seed=5, people=24, events=400, now=utc_now()).lines
             # Four segments, four batches; the hour in the middle has two: they are worked on again in their order.
             for number, hour in enumerate((hours[0], hours[1], hours[1], hours[2])):

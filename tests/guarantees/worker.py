@@ -1,8 +1,9 @@
-"""A process that works a shop and kills itself where it is told to; started once, it forks one worker a job.
+"""A process that works a shop and kills or stops itself where it is told to; started once, it forks a worker a job.
 
 `python -m tests.guarantees.worker` reads a job a line and answers with a line. It imports everything and uses nothing:
 neither a Delta table nor a DuckDB has been opened when it forks (a child of a process that used deltalake panics), so a
-worker costs a fork and not two seconds of imports. A worker that is told to die sends itself SIGKILL.
+worker costs a fork and not two seconds of imports. A worker that is told to die sends itself SIGKILL, and one that is to stand
+still SIGSTOP.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from activation_dagster.errors import RetryLater
 from tests.guarantees.shop import NOW, Shop
 
 CLAIM_SIZE = 7
@@ -31,14 +33,23 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a worker ended: where it died (empty: it finished), and the points it had passed by then."""
+    """How a worker ended or where it stands: the points it passed, and one of what follows, or none: it finished.
 
-    died_at: str
+    `died_at` and `stopped_at` are points; `gave_up` names an error that says to try later.
+    """
+
     points: tuple[str, ...]
+    died_at: str = ""
+    stopped_at: str = ""
+    gave_up: str = ""
+
+    @property
+    def finished(self) -> bool:
+        return not (self.died_at or self.stopped_at or self.gave_up)
 
 
 class Workers:
-    """Starts workers, one after the other."""
+    """Starts workers, one after the other; the last one that was stopped waits until it is resumed."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -50,32 +61,40 @@ class Workers:
         what: Sequence[str] = ("drain", "deliver"),
         clock: datetime = NOW,
         die_at: Sequence[str] = (),
+        stop_at: Sequence[str] = (),
         claim_size: int = CLAIM_SIZE,
     ) -> Outcome:
-        """Do `what` in a process of its own, which dies at the first of `die_at` that it reaches.
+        """Do `what` in a process of its own, which dies or stands still at the first point it is told to.
 
         A point is `<name>:<n>`, the n-th time that this process reaches `<name>`. `clock` is what leases are read by;
         what has landed is planned as of NOW, so that two workers decide alike.
         """
+        return self._ask(
+            {
+                "folder": str(shop.folder),
+                "address": shop.address,
+                "state_url": shop.state_url,
+                "what": list(what),
+                "clock": clock.isoformat(),
+                "die_at": list(die_at),
+                "stop_at": list(stop_at),
+                "claim_size": claim_size,
+            }
+        )
+
+    def resume(self) -> Outcome:
+        """Let the worker that stands still go on to its end."""
+        return self._ask({"resume": True})
+
+    def _ask(self, job: dict[str, Any]) -> Outcome:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        job = {
-            "folder": str(shop.folder),
-            "address": shop.address,
-            "state_url": shop.state_url,
-            "what": list(what),
-            "clock": clock.isoformat(),
-            "die_at": list(die_at),
-            "claim_size": claim_size,
-        }
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
-        if answer["failure"]:
-            raise AssertionError(answer["failure"])
-        points = tuple(answer["points"])
-        assert answer["killed"] == bool(points and points[-1] in die_at), "it died elsewhere, or not where it should"
-        return Outcome(died_at=points[-1] if answer["killed"] else "", points=points)
+        if answer.pop("failure"):
+            raise AssertionError(answer["said"])
+        return Outcome(**{name: tuple(value) if name == "points" else value for name, value in answer.items()})
 
 
 @contextmanager
@@ -121,7 +140,7 @@ def _import_everything() -> None:
     contracts_in_force._loaded(settings.contracts, settings.environment, today)
 
 
-def _at(passed: TextIO, die_at: Sequence[str]) -> Callable[[str], None]:
+def _at(passed: TextIO, job: dict[str, Any]) -> Callable[[str], None]:
     """What happens at a recovery point: it is written down, and here it may end."""
     counted: Counter[str] = Counter()
 
@@ -130,8 +149,10 @@ def _at(passed: TextIO, die_at: Sequence[str]) -> Callable[[str], None]:
         point = f"{name}:{counted[name]}"
         passed.write(point + "\n")
         passed.flush()
-        if point in die_at:
+        if point in job["die_at"]:
             os.kill(os.getpid(), signal.SIGKILL)
+        if point in job["stop_at"]:
+            os.kill(os.getpid(), signal.SIGSTOP)
 
     return at
 
@@ -142,7 +163,7 @@ def _work(job: dict[str, Any], passed: TextIO) -> None:
 
     shop = Shop(folder=Path(job["folder"]), address=job["address"], state_url=job["state_url"])
     clock = datetime.fromisoformat(job["clock"])
-    with shop.places(clock=lambda: clock, at=_at(passed, job["die_at"]), holder=f"worker:{os.getpid()}") as places:
+    with shop.places(clock=lambda: clock, at=_at(passed, job), holder=f"worker:{os.getpid()}") as places:
         if "drain" in job["what"]:
             drain(places, now=lambda: NOW)
         if "deliver" in job["what"]:
@@ -150,7 +171,13 @@ def _work(job: dict[str, Any], passed: TextIO) -> None:
                 deliver(places, destinations, clock=lambda: clock, claim_size=job["claim_size"])
 
 
-def _fork(job: dict[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Child:
+    pid: int
+    said: TextIO
+
+
+def _fork(job: dict[str, Any]) -> _Child:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -160,27 +187,52 @@ def _fork(job: dict[str, Any]) -> dict[str, Any]:
             with os.fdopen(writing, "w") as passed:
                 try:
                     _work(job, passed)
-                    code = 0
+                except RetryLater as error:
+                    passed.write(f"?{type(error).__name__}\n")
                 except Exception:  # noqa: BLE001 - whatever it was, the test says it
                     passed.write("!" + json.dumps(traceback.format_exc()) + "\n")
+            code = 0
         finally:
             os._exit(code)
     os.close(writing)
-    with os.fdopen(reading) as passed:
-        said = passed.read().splitlines()
-    _, status = os.waitpid(child, 0)
-    failure = "".join(json.loads(line[1:]) for line in said if line.startswith("!"))
-    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-    if not killed and status != 0:
-        failure = failure or f"the worker ended with status {status}"
-    return {"points": [line for line in said if not line.startswith("!")], "killed": killed, "failure": failure}
+    return _Child(pid=child, said=os.fdopen(reading))
+
+
+def _await(child: _Child) -> tuple[dict[str, Any], bool]:
+    """What became of a worker, and whether it stands still; it says less than a pipe holds before that."""
+    _, status = os.waitpid(child.pid, os.WUNTRACED)
+    os.set_blocking(child.said.fileno(), False)
+    said = child.said.read().splitlines()
+    points = [line for line in said if line[0] not in "!?"]
+    answer: dict[str, Any] = {"points": points, "failure": False}
+    if os.WIFSTOPPED(status):
+        return answer | {"stopped_at": points[-1]}, True
+    child.said.close()
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return answer | {"died_at": points[-1]}, False
+    failures = [json.loads(line[1:]) for line in said if line[0] == "!"]
+    if failures or status != 0:
+        return {"said": "".join(failures) or f"the worker ended with status {status}", "failure": True}, False
+    return answer | {"gave_up": "".join(line[1:] for line in said if line[0] == "?")}, False
 
 
 def main() -> None:
     """Answer jobs until the input ends."""
     _import_everything()
+    standing: _Child | None = None
     for line in sys.stdin:
-        print(json.dumps(_fork(json.loads(line))), flush=True)
+        job = json.loads(line)
+        if "resume" in job:
+            assert standing is not None
+            child, standing = standing, None
+            os.kill(child.pid, signal.SIGCONT)
+        else:
+            child = _fork(job)
+        answer, stands = _await(child)
+        standing = child if stands else standing
+        print(json.dumps(answer), flush=True)
+    if standing is not None:
+        os.kill(standing.pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

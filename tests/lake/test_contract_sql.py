@@ -222,7 +222,7 @@ TEXT_WITH_BOUNDS = contract_of([rule("a", PropertyType.STRING, minimum=3.0), rul
 SAME_BUT_FOR_CASE = contract_of([rule("price", PropertyType.NUMBER), rule("Price", PropertyType.STRING)])
 
 
-@settings(max_examples=250)
+@settings(max_examples=200)
 @given(cases())
 @example((TEXT_WITH_BOUNDS, [event(a="x", b=False)], (), ()))
 @example((SAME_BUT_FOR_CASE, [event(price=1, Price="x"), event(price="x", Price=1)], ("Price", "price"), ()))

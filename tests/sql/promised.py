@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -29,13 +29,13 @@ def contracts_today() -> ContractSet:
     return load_contracts(ROOT / "contracts", environment="demo")
 
 
-@dataclass(slots=True, kw_only=True)
 class Promised:
     """An engine and contracts, in the place of a run; what the pipeline's own functions read of one, and no more."""
 
-    engine: Engine
-    contracts: ContractSet = field(default_factory=contracts_today, repr=False)
-    batch: Any = None
+    def __init__(self, *, engine: Engine) -> None:
+        self.engine = engine
+        self.contracts: ContractSet = contracts_today()
+        self.batch: Any = None
 
     def with_contracts(
         self,
@@ -44,7 +44,7 @@ class Promised:
         consent: ConsentRules | None = None,
         workflows: Mapping[str, Workflow] | None = None,
     ) -> None:
-        """Put the relations of these contracts, in place of the repository's."""
+        """Put the relations of these contracts, in place of the repository's; only of kinds that are given."""
         today = contracts_today()
         self.contracts = replace(
             today,
@@ -53,8 +53,10 @@ class Promised:
             workflows=today.workflows if workflows is None else workflows,
         )
         run: Any = self
-        _put_promises(run)
-        _put_workflows(run)
+        if audiences is not None or consent is not None:
+            _put_promises(run)
+        if workflows is not None:
+            _put_workflows(run)
 
     def at(self, as_of: datetime, *, batch_id: str = "b1") -> None:
         """Put the relation `batch` at an instant."""

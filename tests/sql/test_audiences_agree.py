@@ -151,7 +151,7 @@ def newest_traits(engine: Engine, heads: dict[str, str]) -> dict[str, dict[str, 
     return found
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(audience_lists(), clusters.map(flat), activity_rows, trait_rows)
 @example(
     [

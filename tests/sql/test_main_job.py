@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,3 +64,32 @@ def test_every_candidate_is_decided_as_by_hand(worked: Platform) -> None:
 
 def test_what_the_stand_in_holds_is_the_ledgers_sent_each_once(worked: Platform) -> None:
     assert_sent_once(worked)
+
+
+def says(**more: Any) -> bytes:
+    """One event of one person as a line."""
+    return json.dumps({"userId": "u1", "messageId": hashlib.md5(repr(more).encode()).hexdigest(), **more}).encode()
+
+
+def test_a_member_leaves_when_consent_runs_out_though_nothing_was_heard_of_them(tmp_path: Path) -> None:
+    """Where no country is known a yes lasts 365 days; the purchase still counts on the day after."""
+    with platform(tmp_path, now=NOW) as found:
+        asked, bought = NOW.isoformat(), (NOW + timedelta(days=10)).isoformat()
+        choices = {"categoryPreferences": {"marketing_email": True, "personalization": True}}
+        yes = says(type="track", event="Segment Consent Preference Updated", timestamp=asked, context={"consent": choices})
+        price = {"product_id": "x", "price": 600, "quantity": 1, "currency": "EUR"}
+        found.land([yes], segment_bytes=1_000)
+        found.work()
+        found.now += timedelta(days=10)
+        found.land([says(type="track", event="Product Purchased", timestamp=bought, properties=price)], segment_bytes=1_000)
+        found.work()
+        assert found.plain.members("high_value_users")
+        assert_same_members(found)
+        for days, members in ((354, 1), (1, 0)):
+            found.now += timedelta(days=days)
+            other = says(type="page", userId="somebody else", timestamp=found.now.isoformat(), name=str(days))
+            found.land([other], segment_bytes=1_000)
+            found.work()
+            assert len(found.plain.members("high_value_users")) == members
+            assert_same_members(found)
+        assert_same_decisions(found)
