@@ -39,7 +39,7 @@ from activation_dagster.lake.tables import (
 IS_ALIVE = FreshnessPolicy.time_window(fail_window=timedelta(hours=1), warn_window=timedelta(minutes=15))
 """Runs happen. Whether *data* is fresh is the check `watermark`: a run over nothing new satisfies this policy too."""
 
-ROUNDS_AFTER_A_BATCH = 2
+ROUNDS_AFTER_A_BATCH = 5
 """Claims for each endpoint in a batch's own run: what is more goes out in the next one, so that no batch waits long."""
 
 ROUNDS = 1_000

@@ -177,6 +177,8 @@ class IdentityGraph:
             left_out.append(offered.pop())
         profile = self._join(event_id, offered, rank) if offered else None
         for identifier in left_out:
+            if profile is not None and self.owner(identifier) == profile:
+                continue  # left out for another's sake, and the profile has it anyway
             self.changes.links.append(
                 Link(
                     event_id=event_id,

@@ -1,4 +1,4 @@
--- Whether each touched profile may be sent messages for a purpose over a channel, why not or until when, and what says so.
+-- Whether a touched profile may be messaged for a purpose over a channel, until when or why not, and what says so.
 -- grain: one profile, purpose and channel that an audience or a workflow asks for
 with required as (
     select r.profile_id, r.region, a.purpose, a.channel, q.required_purpose, q.valid_for_days

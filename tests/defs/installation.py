@@ -162,7 +162,7 @@ def installed(
 ) -> Generator[Installation]:
     """An installation with a Dagster instance of its own, gone afterwards.
 
-    Its history is in memory, which halves the time of a run, but where files or other processes are what a test is about.
+    Its history is in memory, which halves the time of a run; where a test is about files or other processes, on disk.
     """
     with ExitStack() as stack:
         if has_history_on_disk:

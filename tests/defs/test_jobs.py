@@ -14,7 +14,8 @@ from activation_dagster.pipeline.watch import totals
 from activation_dagster.sources.simulator import simulate
 from activation_dagster.state.tables import message_id_buckets
 from activation_dagster.wiring import utc_now
-from tests.defs.installation import Clock, Installation
+from tests.defs.installation import Clock, Installation, installed, settings_under
+from tests.destinations.far_end import FarEnd
 
 
 def work(installation: Installation, clock: Clock, *, suffix: str = "a") -> None:
@@ -26,16 +27,18 @@ def files_of(installation: Installation, run_id: str) -> list[Path]:
     return list((installation.settings.home / "dagster").rglob(f"*{run_id}*"))
 
 
-def test_old_runs_go_with_their_events_and_files(installation: Installation, clock: Clock) -> None:
-    work(installation, clock)
-    (run,) = installation.instance.get_runs()
-    assert files_of(installation, run.run_id)
-    assert delete_runs(installation.instance, before=utc_now() + timedelta(seconds=1)) == 1
-    assert installation.instance.get_runs() == []
-    assert not files_of(installation, run.run_id)
-    assert installation.instance.fetch_materializations(AssetKey("ingested_events"), limit=1).records == []
-    with installation.places() as places:
-        assert totals(places).conserved
+def test_old_runs_go_with_their_events_and_files(tmp_path: Path, shared_far_end: FarEnd, clock: Clock) -> None:
+    settings = settings_under(tmp_path, address=shared_far_end.address)
+    with installed(settings, clock=clock, has_history_on_disk=True) as installation:
+        work(installation, clock)
+        (run,) = installation.instance.get_runs()
+        assert files_of(installation, run.run_id)
+        assert delete_runs(installation.instance, before=utc_now() + timedelta(seconds=1)) == 1
+        assert installation.instance.get_runs() == []
+        assert not files_of(installation, run.run_id)
+        assert installation.instance.fetch_materializations(AssetKey("ingested_events"), limit=1).records == []
+        with installation.places() as places:
+            assert totals(places).conserved
 
 
 def test_runs_of_the_last_days_stay(installation: Installation, clock: Clock) -> None:

@@ -383,19 +383,26 @@ class PlainJob:
                     reason = "too_old"
                 elif key in decided:
                     reason = "already_decided"
-                drafts.append((key, workflow.workflow_id, name, person, triggered_at, reason, event))
-        for key, workflow_id, name, person, triggered_at, reason, event in drafts:
+                competes_on = name if isinstance(trigger, EventTrigger) else f"{workflow.audience_id}:{name}"
+                drafts.append((key, workflow.workflow_id, competes_on, person, triggered_at, reason, event))
+        for key, workflow_id, competes_on, person, triggered_at, reason, event in drafts:
             workflow = self._contracts.workflows[workflow_id]
             if reason is None:
                 rivals = [
-                    Contender(workflow_id=draft[1], priority=self._contracts.workflows[draft[1]].priority)
+                    draft
                     for draft in drafts
-                    if draft[5] is None
+                    if draft[5] in (None, "already_decided")
                     and draft[3] is person
-                    and draft[2] == name
+                    and draft[2] == competes_on
                     and self._contracts.workflows[draft[1]].channel == workflow.channel
-                ] if isinstance(workflow.trigger, EventTrigger) else []
-                best = winner(rivals).workflow_id if rivals else workflow_id
+                ]
+                decided_before = [draft for draft in rivals if draft[5] is not None]
+                best = winner(
+                    [
+                        Contender(workflow_id=draft[1], priority=self._contracts.workflows[draft[1]].priority)
+                        for draft in decided_before or rivals  # who was decided before has won
+                    ]
+                ).workflow_id
                 if best != workflow_id:
                     reason = f"lost_to:{best}"
             self.decisions.append(

@@ -96,9 +96,10 @@ class Shop:
             **more,
         )
 
-    def land(self, lines: Iterable[bytes], *, at: datetime, suffix: str = "a", source: str = "shop") -> Segment:
+    def land(self, lines: Iterable[bytes], *, at: datetime, compressed: bool = False) -> Segment:
         """Seal lines as one segment."""
-        return Landing(self.settings.landing_root).seal(source, lines, sealed_at=at, suffix=suffix)
+        landing = Landing(self.settings.landing_root)
+        return landing.seal("shop", lines, sealed_at=at, suffix="a", compressed=compressed)
 
     @contextmanager
     def places(

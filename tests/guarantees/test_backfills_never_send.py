@@ -31,11 +31,8 @@ from tests.defs.installation import Installation, far_end_under, installed, sett
 from tests.defs.web import Web, opened_web, succeeded
 from tests.destinations.far_end import FarEnd
 
-pytestmark = [
-    # Dagster's backfills call it themselves.
-    pytest.mark.filterwarnings("ignore:Function `AssetSelection.sources` is deprecated"),
-    pytest.mark.filterwarnings("ignore:`partition_filters` is deprecated"),
-]
+# Dagster's backfills call it themselves.
+pytestmark = pytest.mark.filterwarnings("ignore:Function `AssetSelection.sources` is deprecated")
 
 EVERY_ASSET = (
     "ingested_events",

@@ -2,8 +2,8 @@
 
 `python -m tests.guarantees.worker` reads a job a line and answers with a line. It imports everything and uses nothing:
 neither a Delta table nor a DuckDB has been opened when it forks (a child of a process that used deltalake panics), so a
-worker costs a fork and not two seconds of imports. A worker that is told to die sends itself SIGKILL, and one that is to stand
-still SIGSTOP.
+worker costs a fork and not two seconds of imports. A worker that is told to die sends itself SIGKILL, and one that is
+to stand still SIGSTOP.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
@@ -149,10 +150,11 @@ def _at(passed: TextIO, job: dict[str, Any]) -> Callable[[str], None]:
         point = f"{name}:{counted[name]}"
         passed.write(point + "\n")
         passed.flush()
+        # To this thread, so that it does not take another step before the signal takes effect.
         if point in job["die_at"]:
-            os.kill(os.getpid(), signal.SIGKILL)
+            signal.pthread_kill(threading.get_ident(), signal.SIGKILL)
         if point in job["stop_at"]:
-            os.kill(os.getpid(), signal.SIGSTOP)
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
     return at
 

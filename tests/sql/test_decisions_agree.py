@@ -173,7 +173,7 @@ candidates = st.lists(
             "channel": st.sampled_from(["email", "push"]),
             "competes_on": st.sampled_from(["message:1", "message:2", "entry:x"]),
             "priority": st.integers(1, 3),
-            "reason": st.sampled_from([None, None, None, "consent_denied", "too_old"]),
+            "reason": st.sampled_from([None, None, None, "consent_denied", "too_old", "already_decided"]),
         }
     ),
     min_size=1,
@@ -195,7 +195,7 @@ def test_of_those_who_compete_the_plain_winner_is_sent(promised: Promised, drawn
     assert len(found) == len(drawn)
     competing: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for one in drawn:
-        if one["reason"] is None:
+        if one["reason"] in (None, "already_decided"):
             competing[one["profile_id"], one["channel"], one["competes_on"]].append(one)
     for number, one in enumerate(drawn):
         outcome, reason, evidence = found[f"k{number}"]
@@ -203,7 +203,9 @@ def test_of_those_who_compete_the_plain_winner_is_sent(promised: Promised, drawn
             assert (outcome, reason) == ("refuse", one["reason"])
             continue
         rivals = competing[one["profile_id"], one["channel"], one["competes_on"]]
-        best = winner([Contender(workflow_id=r["workflow_id"], priority=r["priority"]) for r in rivals]).workflow_id
+        before = [rival for rival in rivals if rival["reason"] is not None]  # who was decided before has won
+        contenders = [Contender(workflow_id=r["workflow_id"], priority=r["priority"]) for r in before or rivals]
+        best = winner(contenders).workflow_id
         assert (outcome, reason) == (
             ("send", "") if one["workflow_id"] == best else ("refuse", f"lost_to:{best}")
         )
