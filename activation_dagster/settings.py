@@ -65,9 +65,9 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
     )
 
-    home: Annotated[Path, AfterValidator(_home), Field(description="Write a path without a question mark or percent sign.")] = Path(
-        ".activation"
-    )
+    home: Annotated[
+        Path, AfterValidator(_home), Field(description="Write a path without a question mark or percent sign.")
+    ] = Path(".activation")
     environment: Annotated[
         str,
         Field(

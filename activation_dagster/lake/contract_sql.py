@@ -13,7 +13,6 @@ from activation_dagster.domain.contracts import Call, EventContract, EventVersio
 from activation_dagster.domain.lexical import MAX_EXACT_INTEGER
 from activation_dagster.domain.times import DATE_PATTERN, INSTANT_PATTERN
 
-
 NUMBERS = (PropertyType.INTEGER, PropertyType.NUMBER)
 
 

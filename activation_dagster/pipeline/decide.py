@@ -131,7 +131,9 @@ def _put_workflows(run: BatchRun) -> None:
         workflows,
     )
     run.engine.put("workflow_conditions", {"workflow_id": text, "path": text, "value": text}, conditions)
-    as_written = "select * replace (json(value)::varchar as value) from"  # properties are compared as DuckDB writes JSON
+    as_written = (
+        "select * replace (json(value)::varchar as value) from"  # properties are compared as DuckDB writes JSON
+    )
     run.engine.make("workflow_conditions", f"{as_written} workflow_conditions")
     run.engine.put(
         "workflow_fields",

@@ -168,7 +168,9 @@ class PlainJob:
                         self._taken[message_id] = arrival_hour
                     yield found
 
-    def _verdict(self, line: bytes, sealed_at: datetime, ordinal: tuple[int, int]) -> tuple[str, Accepted | QuarantineReason]:
+    def _verdict(
+        self, line: bytes, sealed_at: datetime, ordinal: tuple[int, int]
+    ) -> tuple[str, Accepted | QuarantineReason]:
         """One line's messageId (empty where it has none that can be read), and what it is."""
         event = read_event(line)
         if isinstance(event, QuarantineReason):
@@ -427,9 +429,7 @@ class PlainJob:
     def _fields(self, declared: Mapping[str, str], person: Person | None, event: Mapping[str, Any]) -> dict[str, Any]:
         traits = {} if person is None else self._traits(person)
         places = {"traits": traits, "properties": event.get("properties") or {}}
-        filled = {
-            name: places[path.split(".", 1)[0]].get(path.split(".", 1)[1]) for name, path in declared.items()
-        }
+        filled = {name: places[path.split(".", 1)[0]].get(path.split(".", 1)[1]) for name, path in declared.items()}
         return {name: value for name, value in filled.items() if value is not None}
 
     def deliver(self, now: datetime) -> None:

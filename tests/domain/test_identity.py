@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -111,7 +112,7 @@ def batchwise(stream: Sequence[Event], cuts: set[int], *, only_once: bool = True
     kept = Kept()
     found: list[str | None] = []
     bounds = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
-    for position, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False), start=1):
+    for position, (start, end) in enumerate(itertools.pairwise(bounds), start=1):
         batch = stream[start:end]
         graph = kept.graph({one for event in batch for one in event}, position)
         seen: dict[Event, str | None] = {}
@@ -170,9 +171,7 @@ def test_the_people_are_those_of_the_rules_by_the_book(stream: list[Event], cuts
 
 @settings(max_examples=200)
 @given(events, st.sets(st.integers(1, 24), max_size=6))
-def test_a_set_of_identifiers_that_comes_again_in_a_batch_says_nothing_new(
-    stream: list[Event], cuts: set[int]
-) -> None:
+def test_a_set_of_identifiers_that_comes_again_in_a_batch_says_nothing_new(stream: list[Event], cuts: set[int]) -> None:
     once, of_once = batchwise(stream, cuts)
     every, of_every = batchwise(stream, cuts, only_once=False)
     assert of_once == of_every
@@ -202,7 +201,9 @@ def test_a_profile_keeps_its_name_which_its_first_identifier_gave_it(stream: lis
 
 @settings(max_examples=200)
 @given(events)
-@example([ids(user_id="a", anonymous_id="d"), ids(email="x", user_id="b"), ids(user_id="a", email="x", anonymous_id="d")])
+@example(
+    [ids(user_id="a", anonymous_id="d"), ids(email="x", user_id="b"), ids(user_id="a", email="x", anonymous_id="d")]
+)
 def test_an_identifier_that_was_left_out_is_named_with_its_reason(stream: list[Event]) -> None:
     kept, _ = batchwise(stream, set(), only_once=False)
     refused = [link for link in kept.links if link.refusal is not None]
@@ -232,7 +233,9 @@ def test_a_shared_device_does_not_make_two_people_one() -> None:
 def test_a_visitor_who_says_who_they_are_becomes_that_person() -> None:
     kept, found = batchwise([ids(anonymous_id="d"), ids(user_id="A"), ids(user_id="A", anonymous_id="d")], {1, 2})
     assert found == [profile_id(Identifier("anonymous_id", "d"))] * 3
-    assert [(merge.winner, merge.loser) for merge in kept.merges] == [(found[0], profile_id(Identifier("user_id", "A")))]
+    assert [(merge.winner, merge.loser) for merge in kept.merges] == [
+        (found[0], profile_id(Identifier("user_id", "A")))
+    ]
 
 
 def test_an_event_with_blocked_identifiers_alone_has_nobody_and_says_why() -> None:

@@ -56,6 +56,7 @@ SEND_POINTS = (
 
 AFTER_THE_LEASE = NOW + timedelta(minutes=5)
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undisturbed:
     """What comes of the landing where nobody dies, and the shop as it stood on the way there.
@@ -121,7 +122,12 @@ def nothing_was_lost(shop: Shop, far_end: FarEnd, undisturbed: Undisturbed, in_d
     the_far_end_has_what_the_ledger_says(state["sends"], far_end)
     counted = shop.totals()
     assert counted.conserved
-    assert (counted.received, counted.batches, counted.unfinished_batches, counted.waiting_segments) == (LANDED, 3, 0, 0)
+    assert (counted.received, counted.batches, counted.unfinished_batches, counted.waiting_segments) == (
+        LANDED,
+        3,
+        0,
+        0,
+    )
     assert (counted.unknown, counted.pending) == (len(in_doubt), len(in_doubt))
     incidents = state.pop("incidents")
     assert [row["kind"] for row in incidents] == (["send_unknown"] if in_doubt else [])
@@ -140,9 +146,7 @@ def nothing_was_lost(shop: Shop, far_end: FarEnd, undisturbed: Undisturbed, in_d
 def journeys_in_hand(shop: Shop) -> set[str]:
     """Sends to the endpoint that takes no key which a worker has claimed and not answered."""
     return {
-        key
-        for key, row in shop.sends().items()
-        if row["status"] == "claimed" and row["endpoint"] == "trigger_workflow"
+        key for key, row in shop.sends().items() if row["status"] == "claimed" and row["endpoint"] == "trigger_workflow"
     }
 
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import Phase as Stage
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from sqlalchemy import select
@@ -39,6 +39,10 @@ from tests.guarantees.shop import NOW, Held, Shop, compared, differences, far_en
 
 LATER = NOW + timedelta(days=2)
 """When everything runs again: by now people have left audiences, and the dedupe window is over."""
+
+
+AS_FOUND = (Stage.explicit, Stage.generate)
+"""An example costs seconds, so a failure is shown as it was found and not made smaller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +104,7 @@ def test_each_batch_again_the_last_one_first(done: Done) -> None:
             assert all(report.ran_before for report in reports.values())
 
 
-@settings(max_examples=4)
+@settings(max_examples=4, phases=AS_FOUND)
 @given(some.lists(some.tuples(some.integers(0, 2), some.sampled_from(list(VERBS))), min_size=1, max_size=3))
 def test_any_verb_of_any_batch_alone_in_any_order(done: Done, order: list[tuple[int, Phase]]) -> None:
     with done.unchanged() as places:
@@ -110,7 +114,7 @@ def test_any_verb_of_any_batch_alone_in_any_order(done: Done, order: list[tuple[
                 VERBS[phase](run)
 
 
-@settings(max_examples=2)
+@settings(max_examples=2, phases=AS_FOUND)
 @given(some.permutations(list(VERBS)))
 def test_all_verbs_of_one_run_in_any_order(done: Done, order: list[Phase]) -> None:
     with done.unchanged() as places, BatchRun(places, finished(places)[1]) as run:

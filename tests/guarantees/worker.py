@@ -117,9 +117,9 @@ def running_workers() -> Generator[Workers]:
 
 
 def _import_everything() -> None:
-    import deltalake  # noqa: F401
-    import deltalake.exceptions  # noqa: F401
-    import deltalake.schema  # noqa: F401
+    import deltalake
+    import deltalake.exceptions
+    import deltalake.schema
     import deltalake.transaction  # noqa: F401
     import duckdb  # noqa: F401
     import numpy as np  # noqa: F401

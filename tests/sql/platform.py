@@ -137,11 +137,10 @@ def assert_same_members(found: Platform) -> None:
 def assert_same_decisions(found: Platform) -> None:
     """Every candidate was decided as the plain job decides it, with the same reason."""
     ours = Counter(
-        (row["workflow_id"], row["send_key"], row["outcome"], row["reason"]) for row in lake_rows(found.places, DECISIONS)
+        (row["workflow_id"], row["send_key"], row["outcome"], row["reason"])
+        for row in lake_rows(found.places, DECISIONS)
     )
-    assert ours == Counter(
-        (one.workflow_id, one.send_key, one.outcome, one.reason) for one in found.plain.decisions
-    )
+    assert ours == Counter((one.workflow_id, one.send_key, one.outcome, one.reason) for one in found.plain.decisions)
 
 
 def assert_sent_once(found: Platform) -> None:
@@ -206,4 +205,3 @@ def _chunks(lines: Iterable[bytes], most: int) -> Iterable[list[bytes]]:
         size += len(line) + 1
     if chunk:
         yield chunk
-

@@ -62,7 +62,9 @@ message_ids = st.text(st.characters(exclude_categories=["Cs"], exclude_character
 @given(
     st.lists(names, min_size=1, max_size=3, unique=True),
     st.lists(message_ids, min_size=1, max_size=10, unique=True),
-    st.lists(st.tuples(st.binary(min_size=16, max_size=16), st.integers(1, 99)), max_size=5, unique_by=lambda one: one[0]),
+    st.lists(
+        st.tuples(st.binary(min_size=16, max_size=16), st.integers(1, 99)), max_size=5, unique_by=lambda one: one[0]
+    ),
 )
 def test_send_keys_in_bulk_are_the_plain_keys(
     promised: Promised, workflows: list[str], messages: list[str], entries: list[tuple[bytes, int]]
@@ -148,7 +150,9 @@ scalars = st.sampled_from(["", "GBP", "5", "true", "é", 'a"b', 5, 5.0, 0.1, 1e-
 def test_an_event_triggers_where_all_named_properties_are_equal_as_json(
     promised: Promised, where: dict[str, Any], events: list[dict[str, Any]]
 ) -> None:
-    promised.with_contracts(workflows={"w": workflow("w", trigger=EventTrigger(event="product_purchased", where=where))})
+    promised.with_contracts(
+        workflows={"w": workflow("w", trigger=EventTrigger(event="product_purchased", where=where))}
+    )
     promised.at(NOW)
     put_events(promised.engine, [(f"m{number}", "p1", used) for number, used in enumerate(events)])
     promised.engine.make(
@@ -206,9 +210,7 @@ def test_of_those_who_compete_the_plain_winner_is_sent(promised: Promised, drawn
         before = [rival for rival in rivals if rival["reason"] is not None]  # who was decided before has won
         contenders = [Contender(workflow_id=r["workflow_id"], priority=r["priority"]) for r in before or rivals]
         best = winner(contenders).workflow_id
-        assert (outcome, reason) == (
-            ("send", "") if one["workflow_id"] == best else ("refuse", f"lost_to:{best}")
-        )
+        assert (outcome, reason) == (("send", "") if one["workflow_id"] == best else ("refuse", f"lost_to:{best}"))
         assert json.loads(evidence)["rivals"] == sorted(r["workflow_id"] for r in rivals)
 
 
@@ -234,7 +236,15 @@ def put_judged(engine: Engine, drawn: list[dict[str, Any]]) -> None:
 
 # -- the first reason -------------------------------------------------------------------------------------------------
 
-REASONS = ("no_profile", "no_profile_key", "suppressed", "consent_denied", "not_in_audience", "too_old", "already_decided")
+REASONS = (
+    "no_profile",
+    "no_profile_key",
+    "suppressed",
+    "consent_denied",
+    "not_in_audience",
+    "too_old",
+    "already_decided",
+)
 
 
 @settings(max_examples=60)
@@ -324,7 +334,9 @@ def test_the_declared_fields_are_sent_along_as_they_were_said_and_nothing_else(
 def test_the_repositorys_own_workflows_compete_as_the_story_says() -> None:
     """One is sent, the other is refused with `lost_to:<workflow>`."""
     workflows = contracts_today().workflows
-    rivals = [Contender(workflow_id=name, priority=workflows[name].priority) for name in ("panel_invitation", "welcome_back")]
+    rivals = [
+        Contender(workflow_id=name, priority=workflows[name].priority) for name in ("panel_invitation", "welcome_back")
+    ]
     assert winner(rivals).workflow_id == "welcome_back"
     assert workflows["panel_invitation"].trigger == workflows["welcome_back"].trigger
     assert workflows["panel_invitation"].owner != workflows["welcome_back"].owner

@@ -80,10 +80,12 @@ def assert_agree(batches: Batches, lines: Sequence[bytes], *, end: bytes = b"\n"
             if verdict[0] is None and not isinstance(verdict[5], str):
                 wanted[number] = (*verdict[:5], found.get(number, verdict)[5])  # a page's name may be no text
         assert found == wanted
-        payloads = dict(run.engine.rows(
-            "select e.ordinal, coalesce(f.line, encode(e.payload)) from ingested_events as e left join line_faults as f"
-            " on f.segment_no * 4294967296 + f.line_no = e.ordinal"
-        ))
+        payloads = dict(
+            run.engine.rows(
+                "select e.ordinal, coalesce(f.line, encode(e.payload)) from ingested_events as e left join line_faults as f"
+                " on f.segment_no * 4294967296 + f.line_no = e.ordinal"
+            )
+        )
         kept = {number: bare for number, line in enumerate(content.split(b"\n"), start=1) if (bare := line).strip()}
         assert {key % ORDINAL: value.rstrip(b"\r") for key, value in payloads.items()} == {
             number: line.rstrip(b"\r") for number, line in kept.items()
@@ -93,7 +95,22 @@ def assert_agree(batches: Batches, lines: Sequence[bytes], *, end: bytes = b"\n"
 # -- generated events -------------------------------------------------------------------------------------------------
 
 texts = st.text(max_size=6) | st.sampled_from(
-    ["", " ", "a", "é", "\U0001f469‍\U0001f469‍\U0001f467", "e\u0301", "\u2028", "\ufeff", "\x7f", '"', "\\", "\t", "\b", "null"]
+    [
+        "",
+        " ",
+        "a",
+        "é",
+        "\U0001f469‍\U0001f469‍\U0001f467",
+        "e\u0301",
+        "\u2028",
+        "\ufeff",
+        "\x7f",
+        '"',
+        "\\",
+        "\t",
+        "\b",
+        "null",
+    ]
 )
 numbers = st.sampled_from(
     [0, -0.0, 5, 1.5, 1e15, 1e16, -1e16, 1e-7, 1e300, 2**53 - 1, 2**53, -(2**53), 2**64, 10**30, 0.1, 123456789012345.6]
@@ -183,7 +200,9 @@ def is_gap(line: bytes) -> bool:
 
 
 @settings(max_examples=120)
-@given(st.lists(lines.filter(lambda line: b"\n" not in line and not is_gap(line)), min_size=1, max_size=40), st.booleans())
+@given(
+    st.lists(lines.filter(lambda line: b"\n" not in line and not is_gap(line)), min_size=1, max_size=40), st.booleans()
+)
 @example([b'{"type":"track","event":"a","userId":"u","p":1e16}'], False)
 @example([b'{"type":"track","event":"a","userId":"u","p":nan}'], False)
 @example([b'{"type":"track","event":"a","userId":"u","p":[1,]}'], False)
@@ -241,7 +260,9 @@ def test_message_ids_are_measured_in_characters(batches: Batches) -> None:
 
 
 @settings(max_examples=60)
-@given(st.lists(st.tuples(st.sampled_from(TIMES), assembled_instants | instants | no_instants), min_size=1, max_size=80))
+@given(
+    st.lists(st.tuples(st.sampled_from(TIMES), assembled_instants | instants | no_instants), min_size=1, max_size=80)
+)
 def test_every_spelling_of_a_time_is_read_or_refused_alike(batches: Batches, said: list[tuple[str, str]]) -> None:
     content = [json.dumps({"type": "page", "userId": "u", name: text}).encode() for name, text in said]
     assert_agree(batches, content)

@@ -28,9 +28,7 @@ PAUSES = [timedelta(), timedelta(hours=1), timedelta(hours=40), timedelta(days=4
 
 
 @pytest.fixture(scope="module", params=[7])
-def worked(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Platform]:
+def worked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """The simulator's lines, landed in five parts with days between them, worked and delivered."""
     lines = simulate(seed=request.param, people=350, events=5_000, now=NOW).lines
     with platform(tmp_path_factory.mktemp("installation"), now=NOW, batch_max_bytes=300_000) as found:
@@ -76,12 +74,16 @@ def test_a_member_leaves_when_consent_runs_out_though_nothing_was_heard_of_them(
     with platform(tmp_path, now=NOW) as found:
         asked, bought = NOW.isoformat(), (NOW + timedelta(days=10)).isoformat()
         choices = {"categoryPreferences": {"marketing_email": True, "personalization": True}}
-        yes = says(type="track", event="Segment Consent Preference Updated", timestamp=asked, context={"consent": choices})
+        yes = says(
+            type="track", event="Segment Consent Preference Updated", timestamp=asked, context={"consent": choices}
+        )
         price = {"product_id": "x", "price": 600, "quantity": 1, "currency": "EUR"}
         found.land([yes], segment_bytes=1_000)
         found.work()
         found.now += timedelta(days=10)
-        found.land([says(type="track", event="Product Purchased", timestamp=bought, properties=price)], segment_bytes=1_000)
+        found.land(
+            [says(type="track", event="Product Purchased", timestamp=bought, properties=price)], segment_bytes=1_000
+        )
         found.work()
         assert found.plain.members("high_value_users")
         assert_same_members(found)

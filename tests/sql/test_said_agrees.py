@@ -34,7 +34,27 @@ values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2), max_leaves=3
 )
 names = texts | st.sampled_from(
-    ["country", "email", "a.b", "a b", "*", "$", "$country", 'a"b', "ab", "#1", "[0]", "0", "x" * 80, "x" * 81, "\\", "é", "a/b", "~1", "~"]
+    [
+        "country",
+        "email",
+        "a.b",
+        "a b",
+        "*",
+        "$",
+        "$country",
+        'a"b',
+        "ab",
+        "#1",
+        "[0]",
+        "0",
+        "x" * 80,
+        "x" * 81,
+        "\\",
+        "é",
+        "a/b",
+        "~1",
+        "~",
+    ]
 )
 traits = st.dictionaries(names, values, max_size=5)
 locations = st.fixed_dictionaries(
@@ -62,7 +82,9 @@ def put_speaking(engine: Engine, events: Sequence[tuple[dict[str, Any], str, dat
 
 identified = st.lists(
     st.tuples(
-        st.fixed_dictionaries({"type": st.just("identify")}, optional={"traits": traits | st.none(), "context": locations}),
+        st.fixed_dictionaries(
+            {"type": st.just("identify")}, optional={"traits": traits | st.none(), "context": locations}
+        ),
         st.sampled_from(["p1", "p2"]),
         st.integers(0, 3).map(lambda seconds: NOW - timedelta(seconds=seconds)),
     ),
@@ -80,8 +102,9 @@ def plain_traits(events: Sequence[tuple[dict[str, Any], str, datetime]]) -> dict
         said["$country"] = next((country for path in paths if (country := at(event, path)) is not None), None)
         for name, value in said.items():
             if value is not None:
-                found[who, name] = max(found.get((who, name), ((moment, number), value)), ((moment, number), value),
-                                       key=lambda one: one[0])
+                found[who, name] = max(
+                    found.get((who, name), ((moment, number), value)), ((moment, number), value), key=lambda one: one[0]
+                )
     return {key: value for key, (_, value) in found.items()}
 
 
@@ -107,8 +130,13 @@ def test_traits_in_bulk_are_what_identify_calls_say(
 
 
 @settings(max_examples=150)
-@given(st.lists(st.fixed_dictionaries({}, optional={"properties": traits, "traits": traits, "context": locations}),
-                min_size=1, max_size=8))
+@given(
+    st.lists(
+        st.fixed_dictionaries({}, optional={"properties": traits, "traits": traits, "context": locations}),
+        min_size=1,
+        max_size=8,
+    )
+)
 def test_a_path_reads_in_bulk_what_stands_at_it(promised: Promised, events: list[dict[str, Any]]) -> None:
     put_speaking(promised.engine, [(event, "p1", NOW) for event in events], contract="x")
     paths = ["traits.email", "traits.country", "properties.ab", "context.location.country", "context.traits.email"]
