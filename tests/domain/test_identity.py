@@ -248,10 +248,20 @@ def test_an_event_with_blocked_identifiers_alone_has_nobody_and_says_why() -> No
 @pytest.mark.parametrize(
     ("raw", "value"),
     [
-        ("u1", "u1"), (" u1\t", "u1"), ("", None), ("  ", None), ("null", None), (" null ", None), ("NULL", "NULL"), ("0", None),
-        ("00-00", None), ("0a", "0a"), ("test@x", None), ("a test@x", "a test@x"),
+        ("u1", "u1"),
+        (" u1\t", "u1"),
+        ("", None),
+        ("  ", None),
+        ("null", None),
+        (" null ", None),
+        ("NULL", "NULL"),
+        ("0", None),
+        ("00-00", None),
+        ("0a", "0a"),
+        ("test@x", None),
+        ("a test@x", "a test@x"),
     ],
-)  # fmt: skip
+)
 def test_a_blocked_value_names_nobody(raw: str, value: str | None) -> None:
     found = kind("user_id", 1, 1, blocked_values=frozenset({"null"}), blocked_patterns=("^[0-]*$", "^test@"))
     assert found.read(raw) == value

@@ -7,7 +7,7 @@ its own batch as it was known: every table of the lake and of state stays what i
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -53,7 +53,7 @@ class Done:
     far_end: FarEnd
 
     @contextmanager
-    def unchanged(self) -> Iterator[Places]:
+    def unchanged(self) -> Generator[Places]:
         """Whatever is done inside, as of LATER: no table changes, and nothing is due or sent afterwards."""
         before = self.stands()
         with self.shop.places(clock=lambda: LATER) as places:
@@ -82,7 +82,7 @@ def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @contextmanager
-def _state_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
+def _state_url(request: pytest.FixtureRequest) -> Generator[str | None]:
     if request.param == "sqlite":
         yield None
         return

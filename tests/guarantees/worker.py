@@ -6,6 +6,9 @@ worker costs a fork and not two seconds of imports. A worker that is told to die
 to stand still SIGSTOP.
 """
 
+# pyright: reportUnusedImport=false
+# Modules are imported before the fork server forks, so that a child does not pay for them.
+
 from __future__ import annotations
 
 import json
@@ -95,7 +98,8 @@ class Workers:
         answer = json.loads(self._process.stdout.readline())
         if answer.pop("failure"):
             raise AssertionError(answer["said"])
-        return Outcome(**{name: tuple(value) if name == "points" else value for name, value in answer.items()})
+        said: dict[str, Any] = {name: tuple(value) if name == "points" else value for name, value in answer.items()}
+        return Outcome(**said)
 
 
 @contextmanager

@@ -114,17 +114,52 @@ def contract_of(*versions: Sequence[PropertyRule], call: Call = Call.TRACK, name
 # -- generated contracts and values -----------------------------------------------------------------------------------
 
 NAMES = [
-    "price", "quantity", "a", "A b", "_x", "odd-name", "select", "x1", "Price", "PRICE", "leaves", "ordinal", "a  b ", "type", "key-",
-]  # fmt: skip
+    "price",
+    "quantity",
+    "a",
+    "A b",
+    "_x",
+    "odd-name",
+    "select",
+    "x1",
+    "Price",
+    "PRICE",
+    "leaves",
+    "ordinal",
+    "a  b ",
+    "type",
+    "key-",
+]
 names = st.sampled_from(NAMES) | st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_ -]{0,8}\Z")
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=5)
 spelt = st.sampled_from(
     [
-        "2026-03-01T10:15:30Z", "2026-03-01T10:15:30.5+01:00", "2026-02-29T10:15:30Z", "2024-02-29 00:00:00-0000", "2026-03-01",
-        "2026-02-29", "2024-02-29", "2026-13-01", "1899-12-31", "2200-01-01", "2199-12-31", "2026-3-1", "2026-03-01T", "a", "b|c",
-        "2026-03-01T10:15:30", "2026-03-01T25:15:30Z", "2026-03-01T10:15:30Z\n", " 2026-03-01", "2026-03-01 ", "GBP", "é", "'", '"',
+        "2026-03-01T10:15:30Z",
+        "2026-03-01T10:15:30.5+01:00",
+        "2026-02-29T10:15:30Z",
+        "2024-02-29 00:00:00-0000",
+        "2026-03-01",
+        "2026-02-29",
+        "2024-02-29",
+        "2026-13-01",
+        "1899-12-31",
+        "2200-01-01",
+        "2199-12-31",
+        "2026-3-1",
+        "2026-03-01T",
+        "a",
+        "b|c",
+        "2026-03-01T10:15:30",
+        "2026-03-01T25:15:30Z",
+        "2026-03-01T10:15:30Z\n",
+        " 2026-03-01",
+        "2026-03-01 ",
+        "GBP",
+        "é",
+        "'",
+        '"',
     ]
-)  # fmt: skip
+)
 numbers = (
     st.sampled_from(
         [0, 1, -1, 3.0, 0.1, 0.30000000000000004, 1e15, 1e-7, -0.0, 0.5, 2**53 - 1, 1 - 2**53, 1.5e-10, 5e-7]
@@ -315,11 +350,31 @@ def naming(version: Any, **properties: Any) -> str:
 @pytest.mark.parametrize(
     ("version", "judged_by"),
     [
-        (..., "v3"), (None, "v3"), ("v1", "v1"), ("1", "v1"), (1, "v1"), ("v2", "v2"), ("2", "v2"), (2, "v2"), ("v3", "v3"), (3, "v3"),
-        ("v4", None), (0, None), ("", None), ("V1", None), ("01", None), ("v01", None), (" v1", None), (1.0, None), (True, None),
-        ("1.0.0", None), ({"v": 1}, None), (["v1"], None), ("vv1", None),
+        (..., "v3"),
+        (None, "v3"),
+        ("v1", "v1"),
+        ("1", "v1"),
+        (1, "v1"),
+        ("v2", "v2"),
+        ("2", "v2"),
+        (2, "v2"),
+        ("v3", "v3"),
+        (3, "v3"),
+        ("v4", None),
+        (0, None),
+        ("", None),
+        ("V1", None),
+        ("01", None),
+        ("v01", None),
+        (" v1", None),
+        (1.0, None),
+        (True, None),
+        ("1.0.0", None),
+        ({"v": 1}, None),
+        (["v1"], None),
+        ("vv1", None),
     ],
-)  # fmt: skip
+)
 def test_an_event_is_judged_by_the_version_it_names_and_by_the_newest_where_it_names_none(
     engine: Engine, version: Any, judged_by: str | None
 ) -> None:

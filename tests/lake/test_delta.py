@@ -213,9 +213,14 @@ def test_a_writer_that_lost_its_batch_commits_nothing(lake: Lake, connection: du
 
     with pytest.raises(Lost):
         lake.replace(
-            connection, TABLE, select=things(HOURS[0], "b1", ["z"]), arrival_hour=HOURS[0], batch_id="b1",
-            may_exist=True, before_commit=refuse,
-        )  # fmt: skip
+            connection,
+            TABLE,
+            select=things(HOURS[0], "b1", ["z"]),
+            arrival_hour=HOURS[0],
+            batch_id="b1",
+            may_exist=True,
+            before_commit=refuse,
+        )
     assert held(lake, connection) == {(HOURS[0], "b1", "a")}
     put(lake, connection, HOURS[0], "b1", ["b"])
     assert held(lake, connection) == {(HOURS[0], "b1", "b")}

@@ -13,8 +13,22 @@ from activation_dagster.lake import lines as module
 from activation_dagster.lake.lines import UnreadableLine, landed_lines
 
 pieces = st.sampled_from(
-    [b"a", b"{}", b"", b"\r", b"\xc3\xa9", b"\xf0\x9f\x98\x80", b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80", b"\x00", b"\xe2\x80\xa8"]
-)  # fmt: skip
+    [
+        b"a",
+        b"{}",
+        b"",
+        b"\r",
+        b"\xc3\xa9",
+        b"\xf0\x9f\x98\x80",
+        b"\xff",
+        b"\xc3",
+        b"\xed\xa0\x80",
+        b"\xc0\x80",
+        b"\xf4\x90\x80\x80",
+        b"\x00",
+        b"\xe2\x80\xa8",
+    ]
+)
 contents = st.lists(st.lists(pieces, max_size=3).map(b"".join), max_size=12).flatmap(
     lambda found: st.sampled_from([b"\n".join(found), b"\n".join(found) + b"\n"])
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ from activation_dagster.demo.outcome import compare
 from activation_dagster.destinations.standin.app import StandinSettings
 from activation_dagster.destinations.standin.server import running_standin
 from activation_dagster.domain.batches import Batch
+from activation_dagster.domain.workflows import Workflow
 from activation_dagster.lake.tables import DECISIONS, LakeTable
 from activation_dagster.pipeline.contracts_in_force import contracts_today
 from activation_dagster.pipeline.places import Places
@@ -160,7 +161,7 @@ def assert_sent_once(found: Platform) -> None:
     for key, event in events.items():
         assert event["user_id"] == user_id(tracked[key])
         assert event["event_name"] == workflows[tracked[key].workflow_id].subject
-        assert event["body"]["dataFields"] == tracked[key].data_fields | contract_fields(event, tracked[key], workflows)
+        assert event["body"]["dataFields"] == {**tracked[key].data_fields, **contract_fields(tracked[key], workflows)}
     held = Counter(entry["user_id"] for entry in found.far_end.rows("workflow_entries"))
     assert held == Counter(user_id(one) for one in entries)
     assert compare(found.places, found.far_end.address).agrees
@@ -176,7 +177,7 @@ def user_id(decision: Decision) -> str | None:
     return None if decision.person is None else decision.person.today().value("user_id")
 
 
-def contract_fields(event: dict[str, Any], decision: Decision, workflows: Any) -> dict[str, Any]:
+def contract_fields(decision: Decision, workflows: Mapping[str, Workflow]) -> dict[str, Any]:
     """The execution input contract, which every message carries."""
     return {
         "audience_id": workflows[decision.workflow_id].audience_id,

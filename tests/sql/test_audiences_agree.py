@@ -156,12 +156,18 @@ def newest_traits(engine: Engine, heads: dict[str, str]) -> dict[str, dict[str, 
 @example(
     [
         Audience(
-            audience_id="a0", owner="", description="", purpose="marketing", channel="email",
+            audience_id="a0",
+            owner="",
+            description="",
+            purpose="marketing",
+            channel="email",
             conditions=(TraitCondition(trait="age", comparison=Comparison.IS_IN, values=(1e-7,)),),
         )
     ],
-    {member: member for member in MEMBERS}, [], [("m0", "age", 1, 1e-7, 1)],
-)  # fmt: skip
+    {member: member for member in MEMBERS},
+    [],
+    [("m0", "age", 1, 1e-7, 1)],
+)
 def test_matches_in_bulk_are_the_plain_matches(
     promised: Promised,
     audiences: list[Audience],

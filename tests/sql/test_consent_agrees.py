@@ -68,10 +68,18 @@ def rule_sets(draw: st.DrawFn) -> ConsentRules:
 
 moments = st.sampled_from(
     [
-        NOW, NOW - timedelta(microseconds=1), NOW + timedelta(microseconds=1), NOW - DAY, NOW - DAY + timedelta(microseconds=1),
-        NOW - DAY - timedelta(microseconds=1), NOW - 30 * DAY, NOW - 365 * DAY, NOW - 366 * DAY, NOW + DAY,
+        NOW,
+        NOW - timedelta(microseconds=1),
+        NOW + timedelta(microseconds=1),
+        NOW - DAY,
+        NOW - DAY + timedelta(microseconds=1),
+        NOW - DAY - timedelta(microseconds=1),
+        NOW - 30 * DAY,
+        NOW - 365 * DAY,
+        NOW - 366 * DAY,
+        NOW + DAY,
     ]
-)  # fmt: skip
+)
 records = st.lists(
     st.builds(
         ConsentRecord,
@@ -219,9 +227,15 @@ def test_a_yes_runs_out_at_the_very_microsecond() -> None:
         mappings=(),
     )
     granted = ConsentRecord(
-        record_id="r", profile_id="p", purpose="marketing", channel="email", status=ConsentStatus.GRANTED,
-        decided_at=NOW, seq=1, source="e",
-    )  # fmt: skip
+        record_id="r",
+        profile_id="p",
+        purpose="marketing",
+        channel="email",
+        status=ConsentStatus.GRANTED,
+        decided_at=NOW,
+        seq=1,
+        source="e",
+    )
 
     def allowed(at: datetime) -> bool:
         return judge_consent(rules, [granted], purpose="marketing", channel="email", region="us", at=at).allowed

@@ -29,27 +29,24 @@ def promised() -> Iterator[Promised]:
 
 def workflow(workflow_id: str, **wishes: Any) -> Workflow:
     """A workflow on one event, like those of the repository."""
-    return Workflow(
-        **{
-            "workflow_id": workflow_id,
-            "version": "v1",
-            "owner": "crm",
-            "description": "",
-            "trigger": EventTrigger(event="product_purchased", where={}),
-            "audience_id": "recent_buyers",
-            "purpose": "marketing",
-            "channel": "email",
-            "priority": 1,
-            "destination": "iterable",
-            "endpoint": "track",
-            "subject": "x",
-            "reentry": None,
-            "expires_after": timedelta(hours=1),
-            "data_fields": {},
-            "profile_fields": {},
-            **wishes,
-        }
-    )
+    usual: dict[str, Any] = {
+        "version": "v1",
+        "owner": "crm",
+        "description": "",
+        "trigger": EventTrigger(event="product_purchased", where={}),
+        "audience_id": "recent_buyers",
+        "purpose": "marketing",
+        "channel": "email",
+        "priority": 1,
+        "destination": "iterable",
+        "endpoint": "track",
+        "subject": "x",
+        "reentry": None,
+        "expires_after": timedelta(hours=1),
+        "data_fields": {},
+        "profile_fields": {},
+    }
+    return Workflow(workflow_id=workflow_id, **{**usual, **wishes})
 
 
 # -- keys -------------------------------------------------------------------------------------------------------------
@@ -261,12 +258,18 @@ def test_the_first_reason_to_refuse_counts(promised: Promised, wrong: set[str], 
     engine.compute("decide/candidates")
     key = send_key(workflow_id="w", trigger="message:m")
     put = engine.put
-    put("profile_keys", dict.fromkeys(("profile_id", "kind", "value"), "VARCHAR"),
-        [] if "no_profile_key" in wrong else [("p1", "user_id", "u1")])  # fmt: skip
+    put(
+        "profile_keys",
+        dict.fromkeys(("profile_id", "kind", "value"), "VARCHAR"),
+        [] if "no_profile_key" in wrong else [("p1", "user_id", "u1")],
+    )
     put("decided_keys", {"send_key": "VARCHAR"}, [(key,)] if "already_decided" in wrong else [])
     put("cluster_members", dict.fromkeys(("member", "profile_id"), "VARCHAR"), [("p0", "p1"), ("p1", "p1")])
-    put("known_suppressions", dict.fromkeys(("profile_id", "channel"), "VARCHAR"),
-        [("p0", suppressed_on), ("p1", suppressed_on)] if "suppressed" in wrong else [])  # fmt: skip
+    put(
+        "known_suppressions",
+        dict.fromkeys(("profile_id", "channel"), "VARCHAR"),
+        [("p0", suppressed_on), ("p1", suppressed_on)] if "suppressed" in wrong else [],
+    )
     denied = "'consent_denied'" if "consent_denied" in wrong else "null::varchar"
     engine.make(
         "consent_verdicts",
@@ -292,11 +295,19 @@ def test_the_first_reason_to_refuse_counts(promised: Promised, wrong: set[str], 
 
 @settings(max_examples=40)
 @given(
-    st.dictionaries(st.sampled_from(["x", "y", "zed"]), st.sampled_from(["properties.a b", "properties.currency", "traits.country", "traits.a.b"]), max_size=3),
+    st.dictionaries(
+        st.sampled_from(["x", "y", "zed"]),
+        st.sampled_from(["properties.a b", "properties.currency", "traits.country", "traits.a.b"]),
+        max_size=3,
+    ),
     st.dictionaries(st.sampled_from(["x", "firstName"]), st.sampled_from(["traits.country", "traits.a.b"]), max_size=2),
-    st.dictionaries(st.sampled_from(["a b", "currency"]), scalars | st.none() | st.lists(scalars, max_size=2), max_size=2),
-    st.dictionaries(st.sampled_from(["country", "a.b"]), scalars | st.dictionaries(st.just("k"), scalars, max_size=1), max_size=2),
-)  # fmt: skip
+    st.dictionaries(
+        st.sampled_from(["a b", "currency"]), scalars | st.none() | st.lists(scalars, max_size=2), max_size=2
+    ),
+    st.dictionaries(
+        st.sampled_from(["country", "a.b"]), scalars | st.dictionaries(st.just("k"), scalars, max_size=1), max_size=2
+    ),
+)
 def test_the_declared_fields_are_sent_along_as_they_were_said_and_nothing_else(
     promised: Promised,
     data: dict[str, str],

@@ -157,14 +157,65 @@ def written(draw: st.DrawFn) -> bytes:
 
 insertions = st.sampled_from(
     [
-        b",", b":", b'"', b"{", b"}", b"[", b"]", b"\\", b"\\u0000", b"\\ud800", b"\\udc00\\ud800", b"\\ud83d\\ude00", b"\xff",
-        b"\xed\xa0\x80", b"\xc0\x80", b"\xef\xbb\xbf", b"\x00", b"\x01", b"\x1f", b"\x7f", b"\x0b", b" ", b"\t", b"\r", b"\xc2\xa0",
-        b"NaN", b"nan", b"Infinity", b"-inf", b"+1", b"01", b"1.", b".5", b"1e5", b"1E+400", b"-1e16", b"99999999999999999999",
-        b"9007199254740992", b"-9007199254740991", b"9007199254740993.0", b"0.1e17", b"true", b"null", b"None", b"/*x*/", b"//",
-        b'"a":1,', b',"b":nan', b',"b":Inf', b',"b":[1,]', b',"b":{"c":1,}', b',"b":[1 , ]', b',"b":1e400', b',"b":1e16',
-        b',"b":-12345678901234567', b',"b":[NaN]', b',"b": 9007199254740992',
+        b",",
+        b":",
+        b'"',
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b"\\",
+        b"\\u0000",
+        b"\\ud800",
+        b"\\udc00\\ud800",
+        b"\\ud83d\\ude00",
+        b"\xff",
+        b"\xed\xa0\x80",
+        b"\xc0\x80",
+        b"\xef\xbb\xbf",
+        b"\x00",
+        b"\x01",
+        b"\x1f",
+        b"\x7f",
+        b"\x0b",
+        b" ",
+        b"\t",
+        b"\r",
+        b"\xc2\xa0",
+        b"NaN",
+        b"nan",
+        b"Infinity",
+        b"-inf",
+        b"+1",
+        b"01",
+        b"1.",
+        b".5",
+        b"1e5",
+        b"1E+400",
+        b"-1e16",
+        b"99999999999999999999",
+        b"9007199254740992",
+        b"-9007199254740991",
+        b"9007199254740993.0",
+        b"0.1e17",
+        b"true",
+        b"null",
+        b"None",
+        b"/*x*/",
+        b"//",
+        b'"a":1,',
+        b',"b":nan',
+        b',"b":Inf',
+        b',"b":[1,]',
+        b',"b":{"c":1,}',
+        b',"b":[1 , ]',
+        b',"b":1e400',
+        b',"b":1e16',
+        b',"b":-12345678901234567',
+        b',"b":[NaN]',
+        b',"b": 9007199254740992',
     ]
-)  # fmt: skip
+)
 
 
 @st.composite
@@ -187,10 +238,28 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 oddities = st.sampled_from(
     [
-        b"", b" ", b"\r", b"\t \r", b"null", b"5", b'"text"', b"[]", b"[{}]", b"{}", b"{", b"}", b"\xef\xbb\xbf{}", b"\xff\xfe",
-        b'{"type":"track"}{"type":"track"}', b" {} ", b"\r{}", b"\x0b{}", b"\xc2\xa0{}", b"\x0c",
+        b"",
+        b" ",
+        b"\r",
+        b"\t \r",
+        b"null",
+        b"5",
+        b'"text"',
+        b"[]",
+        b"[{}]",
+        b"{}",
+        b"{",
+        b"}",
+        b"\xef\xbb\xbf{}",
+        b"\xff\xfe",
+        b'{"type":"track"}{"type":"track"}',
+        b" {} ",
+        b"\r{}",
+        b"\x0b{}",
+        b"\xc2\xa0{}",
+        b"\x0c",
     ]
-)  # fmt: skip
+)
 lines = st.one_of(written(), mutated(), oddities)
 
 
@@ -292,6 +361,10 @@ def test_many_segments_keep_their_lines_apart(batches: Batches) -> None:
         compute_ingested(run)
         rows = run.engine.rows("select event_id, fault from ingested_events order by ordinal")
     assert [(row[0][-7:], row[1]) for row in rows] == [
-        ("0000001", None), ("0000002", "not_json"), ("0000002", None), ("0000001", "not_utf8"), ("0000002", None)
-    ]  # fmt: skip
+        ("0000001", None),
+        ("0000002", "not_json"),
+        ("0000002", None),
+        ("0000001", "not_utf8"),
+        ("0000002", None),
+    ]
     assert len({row[0] for row in rows}) == len(rows)

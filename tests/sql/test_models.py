@@ -69,7 +69,7 @@ CASES = [
         given={
             "landed_lines": rows_of(
                 "segment_no, line_no, line",
-                "0, 1, '{\"type\": \"track\"}'",
+                '0, 1, \'{"type": "track"}\'',
                 "0, 2, '{'",
                 "0, 3, '{\"messageId\": 5}'",
                 "0, 4, '{\"x\": 1e5}'",
@@ -88,9 +88,9 @@ CASES = [
             "odd_lines": rows_of("segment_no, line_no", "0, 2"),
             "landed_lines": rows_of(
                 "segment_no, line_no, line",
-                "0, 1, '{\"type\": \"track\", \"event\": \"A\", \"userId\": \"u\", \"originalTimestamp\": "
+                '0, 1, \'{"type": "track", "event": "A", "userId": "u", "originalTimestamp": '
                 '"2026-03-01T08:00:00Z", "sentAt": "2026-03-01T08:00:10Z"}\' || chr(10)',
-                "0, 2, '{\"type\": \"page\", \"name\": \"N\", \"userId\": \"u\", \"messageId\": 5}'",
+                '0, 2, \'{"type": "page", "name": "N", "userId": "u", "messageId": 5}\'',
                 "0, 9, 'x{'",
             ),
         },
@@ -121,8 +121,12 @@ CASES = [
         },
         shown="ordinal, contract, reason",
         expected=[
-            (1, "a", None), (2, "a", "contract_violation"), (3, "a", "unknown_version"), (4, None, "unknown_event"),
-            (5, "page", "unknown_version"), (6, None, "invalid_time"),
+            (1, "a", None),
+            (2, "a", "contract_violation"),
+            (3, "a", "unknown_version"),
+            (4, None, "unknown_event"),
+            (5, "page", "unknown_version"),
+            (6, None, "invalid_time"),
         ],
     ),
     Case(
@@ -148,8 +152,12 @@ CASES = [
         given={
             "event_verdicts": rows_of(
                 EVENTS,
-                "1, 'e1', 'm', 'not_sound'", "2, 'e2', 'm', null", "3, 'e3', 'm', null", "4, 'e4', 'm', 'not_sound'",
-                "5, 'e5', 'taken', null", "6, 'e6', 'once', null",
+                "1, 'e1', 'm', 'not_sound'",
+                "2, 'e2', 'm', null",
+                "3, 'e3', 'm', null",
+                "4, 'e4', 'm', 'not_sound'",
+                "5, 'e5', 'taken', null",
+                "6, 'e6', 'once', null",
             ),
             "repeated_ids": rows_of("message_id", "'m'", "'taken'"),
             "claimed_keys": "select left(to_base64(unhex(md5(m))), 22) as key, o as first_ordinal "
@@ -163,7 +171,12 @@ CASES = [
         model="validate/validated_events",
         name="sound and not seen before",
         given={
-            "event_verdicts": rows_of(f"{EVENTS}, violations", "1, 'e1', 'a', null, null", "2, 'e2', 'b', 'x', 'v'", "3, 'e3', 'c', null, null"),
+            "event_verdicts": rows_of(
+                f"{EVENTS}, violations",
+                "1, 'e1', 'a', null, null",
+                "2, 'e2', 'b', 'x', 'v'",
+                "3, 'e3', 'c', null, null",
+            ),
             "found_duplicates": rows_of("ordinal, cause", "3, 'in_batch'"),
         },
         shown="*",
@@ -173,7 +186,9 @@ CASES = [
         model="validate/duplicate_events",
         name="each repeat with its cause",
         given={
-            "event_verdicts": rows_of("ordinal, event_id, source, message_id", "1, 'e1', 'shop', 'm'", "2, 'e2', 'shop', 'm'"),
+            "event_verdicts": rows_of(
+                "ordinal, event_id, source, message_id", "1, 'e1', 'shop', 'm'", "2, 'e2', 'shop', 'm'"
+            ),
             "found_duplicates": rows_of("ordinal, cause", "2, 'in_batch'"),
         },
         shown="ordinal, event_id, message_id, cause",
@@ -195,12 +210,15 @@ CASES = [
             "ingested_events": rows_of("ordinal, payload", "1, 'p1'", "2, 'p2'", "3, 'p3'", "4, 'p4'", "9, null"),
             "found_duplicates": rows_of("ordinal, cause", "4, 'in_batch'"),
             "contracts": rows_of("contract, owner", "'a', 'crm'"),
-            "failure_owners": rows_of("reason, owner", "'contract_violation', 'x'", "'unknown_event', 'platform'", "'not_json', 'platform'"),
+            "failure_owners": rows_of(
+                "reason, owner", "'contract_violation', 'x'", "'unknown_event', 'platform'", "'not_json', 'platform'"
+            ),
             "line_faults": LINE_FAULTS,
         },
         shown="event_id, reason, violations, owner, payload",
         expected=[
-            ("e2", "contract_violation", ["b", "z"], "crm", b"p2"), ("e3", "unknown_event", None, "platform", b"p3"),
+            ("e2", "contract_violation", ["b", "z"], "crm", b"p2"),
+            ("e3", "unknown_event", None, "platform", b"p3"),
             ("e9", "not_json", None, "platform", b"x{"),
         ],
     ),
@@ -211,7 +229,11 @@ CASES = [
             "cluster_members": MEMBERS,
             "known_traits": rows_of(
                 "profile_id, trait, seq, value, set_at",
-                "'p0', 'a', 1, '1', 5", "'p1', 'a', 2, '2', 4", "'p1', 'b', 2, '3', 7", "'p0', 'b', 3, '4', 7", "'p2', 'a', 1, '5', 1",
+                "'p0', 'a', 1, '1', 5",
+                "'p1', 'a', 2, '2', 4",
+                "'p1', 'b', 2, '3', 7",
+                "'p0', 'b', 3, '4', 7",
+                "'p2', 'a', 1, '5', 1",
             ),
         },
         shown="profile_id, trait, value",
@@ -222,7 +244,9 @@ CASES = [
         name="the region of a declared country, the default for every other",
         given={
             "touched_profiles": rows_of("profile_id", "'p1'", "'p2'", "'p3'"),
-            "current_traits": rows_of("profile_id, trait, value", "'p1', '$country', '\"DE\"'", "'p2', '$country', '\"XX\"'", "'p3', 'x', '1'"),
+            "current_traits": rows_of(
+                "profile_id, trait, value", "'p1', '$country', '\"DE\"'", "'p2', '$country', '\"XX\"'", "'p3', 'x', '1'"
+            ),
             "region_countries": rows_of("region, country", "'eu', 'DE'"),
             "default_region": rows_of("region", "'row'"),
         },
@@ -236,8 +260,10 @@ CASES = [
             "cluster_members": MEMBERS,
             "known_choices": rows_of(
                 "record_id, profile_id, purpose, channel, status, decided_at, seq",
-                "'r1', 'p0', 'm', 'email', 'denied', 5, 1", "'r2', 'p1', 'm', 'email', 'granted', 5, 2",
-                "'r3', 'p1', 'm', 'push', 'denied', 1, 1", "'r4', 'p0', 'm', 'push', 'granted', 2, 1",
+                "'r1', 'p0', 'm', 'email', 'denied', 5, 1",
+                "'r2', 'p1', 'm', 'email', 'granted', 5, 2",
+                "'r3', 'p1', 'm', 'push', 'denied', 1, 1",
+                "'r4', 'p0', 'm', 'push', 'granted', 2, 1",
             ),
         },
         shown="profile_id, channel, status, record_id",
@@ -250,17 +276,26 @@ CASES = [
             "batch": BATCH.replace("1000 as as_of_micros", "86400000000 as as_of_micros"),
             "profile_regions": rows_of("profile_id, region", "'p1', 'eu'", "'p2', 'us'", "'p3', 'us'", "'p4', 'us'"),
             "asked_purposes": rows_of("purpose, channel", "'m', 'email'"),
-            "consent_requirements": rows_of("region, purpose, required_purpose, valid_for_days", "'eu', 'm', 'm', null::bigint", "'eu', 'm', 'p', null", "'us', 'm', 'm', 1"),
+            "consent_requirements": rows_of(
+                "region, purpose, required_purpose, valid_for_days",
+                "'eu', 'm', 'm', null::bigint",
+                "'eu', 'm', 'p', null",
+                "'us', 'm', 'm', 1",
+            ),
             "current_choices": rows_of(
                 "profile_id, purpose, channel, status, decided_at, record_id",
-                "'p1', 'm', 'email', 'granted', 1, 'r1'", "'p2', 'm', 'email', 'granted', 0, 'r2'",
-                "'p3', 'm', 'email', 'granted', 1, 'r3'", "'p4', 'm', 'push', 'granted', 1, 'r4'",
+                "'p1', 'm', 'email', 'granted', 1, 'r1'",
+                "'p2', 'm', 'email', 'granted', 0, 'r2'",
+                "'p3', 'm', 'email', 'granted', 1, 'r3'",
+                "'p4', 'm', 'push', 'granted', 1, 'r4'",
             ),
         },
         shown="profile_id, reason, expires_at, records",
         expected=[
-            ("p1", "consent_unknown", None, ["r1"]), ("p2", "consent_expired", 86400000000, ["r2"]),
-            ("p3", None, 86400000001, ["r3"]), ("p4", "consent_unknown", None, None),
+            ("p1", "consent_unknown", None, ["r1"]),
+            ("p2", "consent_expired", 86400000000, ["r2"]),
+            ("p3", None, 86400000001, ["r3"]),
+            ("p4", "consent_unknown", None, None),
         ],
     ),
     Case(
@@ -278,12 +313,16 @@ CASES = [
             "audience_condition_values": rows_of("audience_id, condition_no, value"),
             "known_activity": rows_of(
                 "profile_id, measure, day, event_count, total_millionths",
-                "'p0', 'count(X)', 91, 1, 0", "'p1', 'count(X)', 95, 1, 0", "'p2', 'count(X)', 90, 9, 0",
+                "'p0', 'count(X)', 91, 1, 0",
+                "'p1', 'count(X)', 95, 1, 0",
+                "'p2', 'count(X)', 90, 9, 0",
             ),
             "current_traits": rows_of("profile_id, trait, value", "'p1', 'age', '18'", "'p2', 'age', '99'"),
         },
         shown="audience_id, profile_id, review_day, measured",
-        expected=[("a", "p1", 101, '[{"condition":0,"amount_millionths":2000000},{"condition":1,"amount_millionths":null}]')],
+        expected=[
+            ("a", "p1", 101, '[{"condition":0,"amount_millionths":2000000},{"condition":1,"amount_millionths":null}]')
+        ],
     ),
     Case(
         model="consent/memberships_before",
@@ -293,8 +332,11 @@ CASES = [
             "merged_now": rows_of("profile_id", "'p0'"),
             "known_memberships": rows_of(
                 "profile_id, audience_id, seq, change, entry_no, entry_key",
-                f"'p0', 'a', 1, 'entered', 3, {A}", f"'p1', 'a', 2, 'entered', 1, {B}", f"'p1', 'a', 3, 'exited', 1, {B}",
-                f"'q0', 'a', 4, 'entered', 1, {A}", f"'q1', 'a', 5, 'exited', 2, {B}",
+                f"'p0', 'a', 1, 'entered', 3, {A}",
+                f"'p1', 'a', 2, 'entered', 1, {B}",
+                f"'p1', 'a', 3, 'exited', 1, {B}",
+                f"'q0', 'a', 4, 'entered', 1, {A}",
+                f"'q1', 'a', 5, 'exited', 2, {B}",
             ),
         },
         shown="profile_id, was_member, was_member_itself, entry_no, entry_key",
@@ -308,18 +350,24 @@ CASES = [
             "audiences": rows_of("audience_id, purpose, channel", "'a', 'm', 'email'"),
             "consent_verdicts": rows_of(
                 "profile_id, purpose, channel, reason, region, records, expires_at",
-                "'p1', 'm', 'email', null, 'us', ['r'], 7", "'p2', 'm', 'email', 'consent_denied', 'us', ['r'], 7",
+                "'p1', 'm', 'email', null, 'us', ['r'], 7",
+                "'p2', 'm', 'email', 'consent_denied', 'us', ['r'], 7",
                 "'p3', 'm', 'email', null, 'us', ['r'], null",
             ),
-            "audience_matches": rows_of("audience_id, profile_id, review_day, measured", "'a', 'p1', 5, '[]'", "'a', 'p2', 5, '[]'"),
+            "audience_matches": rows_of(
+                "audience_id, profile_id, review_day, measured", "'a', 'p1', 5, '[]'", "'a', 'p2', 5, '[]'"
+            ),
             "memberships_before": rows_of(
                 "audience_id, profile_id, was_member, was_member_itself, entry_no, entry_key",
-                f"'a', 'p1', false, false, 1, {B}", f"'a', 'p3', true, true, 2, {B}",
+                f"'a', 'p1', false, false, 1, {B}",
+                f"'a', 'p3', true, true, 2, {B}",
             ),
         },
         shown="profile_id, is_member, is_match, consent_reason, entry_no, entry_key",
         expected=[
-            ("p1", True, True, None, 2, b"\x0a"), ("p2", False, True, "consent_denied", 0, b"\x0a"), ("p3", False, False, None, 2, b"\x0b"),
+            ("p1", True, True, None, 2, b"\x0a"),
+            ("p2", False, True, "consent_denied", 0, b"\x0a"),
+            ("p3", False, False, None, 2, b"\x0b"),
         ],
     ),
     Case(
@@ -340,7 +388,9 @@ CASES = [
         },
         shown="profile_id, change, change_id, review_at, consent_checked",
         expected=[
-            ("p1", "entered", "a:p1:b1", 5, True), ("p2", "exited", "a:p2:b1", None, False), ("p4", "kept", "a:p4:b1", 3 * 86_400_000_000, True),
+            ("p1", "entered", "a:p1:b1", 5, True),
+            ("p2", "exited", "a:p2:b1", None, False),
+            ("p4", "kept", "a:p4:b1", 3 * 86_400_000_000, True),
             ("p5", "kept", "a:p5:b1", None, True),
         ],
     ),
@@ -349,7 +399,9 @@ CASES = [
         name="events that a workflow waits for, where its conditions hold, and entries into its audience",
         given={
             "batch": BATCH,
-            "workflows": rows_of("workflow_id, trigger_contract, audience_id", "'w', 'c', 'a'", "'on_entry', null, 'a'"),
+            "workflows": rows_of(
+                "workflow_id, trigger_contract, audience_id", "'w', 'c', 'a'", "'on_entry', null, 'a'"
+            ),
             "workflow_conditions": rows_of("workflow_id, path, value", "'w', '$.\"x\"', '1'"),
             "validated_events": rows_of(
                 "ordinal, message_id, event_id, contract, contract_version, occurred_at, landed_at, used_properties",
@@ -358,10 +410,17 @@ CASES = [
                 "3, 'm3', 'e3', 'other', 'v1', make_timestamp(1), make_timestamp(2), null",
             ),
             "resolved_events": rows_of("ordinal, profile_id", "1, 'p1'", "2, 'p1'", "3, 'p1'"),
-            "audience_memberships": rows_of("audience_id, profile_id, change, entry_key, entry_no", f"'a', 'p2', 'entered', {A}, 2", f"'a', 'p3', 'kept', {A}, 1"),
+            "audience_memberships": rows_of(
+                "audience_id, profile_id, change, entry_key, entry_no",
+                f"'a', 'p2', 'entered', {A}, 2",
+                f"'a', 'p3', 'kept', {A}, 1",
+            ),
         },
         shown="workflow_id, profile_id, trigger, competes_on, trigger_contract",
-        expected=[("w", "p1", "message:m1", "message:m1", "c/v1"), ("on_entry", "p2", "entry:0a:2", "entry:a:0a:2", "")],
+        expected=[
+            ("w", "p1", "message:m1", "message:m1", "c/v1"),
+            ("on_entry", "p2", "entry:0a:2", "entry:a:0a:2", ""),
+        ],
     ),
     Case(
         model="decide/judged_candidates",
@@ -370,19 +429,34 @@ CASES = [
             "batch": BATCH,
             "candidates": rows_of(
                 "send_key, workflow_id, profile_id, triggered_at, trigger_event_id",
-                "'k1', 'w', 'p1', make_timestamp(999), 'e1'", "'k2', 'w', 'p2', make_timestamp(999), 'e2'",
-                "'k3', 'w', null, make_timestamp(999), 'e3'", "'k4', 'w', 'p1', make_timestamp(990), 'e4'",
+                "'k1', 'w', 'p1', make_timestamp(999), 'e1'",
+                "'k2', 'w', 'p2', make_timestamp(999), 'e2'",
+                "'k3', 'w', null, make_timestamp(999), 'e3'",
+                "'k4', 'w', 'p1', make_timestamp(990), 'e4'",
             ),
-            "workflows": rows_of(WORKFLOW, "'w', 'v1', 'c', 'a', 'm', 'email', 1, 'd', 'track', 's', 'user_id', null, 10"),
-            "consent_verdicts": rows_of("profile_id, purpose, channel, reason, region, records", "'p1', 'm', 'email', null, 'us', ['r']", "'p2', 'm', 'email', 'consent_denied', 'us', ['r']"),
-            "memberships_now": rows_of("audience_id, profile_id, is_member, measured, entry_no", "'a', 'p1', true, '[]', 1"),
+            "workflows": rows_of(
+                WORKFLOW, "'w', 'v1', 'c', 'a', 'm', 'email', 1, 'd', 'track', 's', 'user_id', null, 10"
+            ),
+            "consent_verdicts": rows_of(
+                "profile_id, purpose, channel, reason, region, records",
+                "'p1', 'm', 'email', null, 'us', ['r']",
+                "'p2', 'm', 'email', 'consent_denied', 'us', ['r']",
+            ),
+            "memberships_now": rows_of(
+                "audience_id, profile_id, is_member, measured, entry_no", "'a', 'p1', true, '[]', 1"
+            ),
             "profile_keys": rows_of("profile_id, kind, value", "'p1', 'user_id', 'u1'", "'p2', 'user_id', 'u2'"),
             "decided_keys": rows_of("send_key"),
             "known_suppressions": rows_of("profile_id, channel", "'p9', '*'"),
             "cluster_members": MEMBERS,
         },
         shown="send_key, profile_key, reason",
-        expected=[("k1", "u1", None), ("k2", "u2", "consent_denied"), ("k3", None, "no_profile"), ("k4", "u1", "too_old")],
+        expected=[
+            ("k1", "u1", None),
+            ("k2", "u2", "consent_denied"),
+            ("k3", None, "no_profile"),
+            ("k4", "u1", "too_old"),
+        ],
     ),
     Case(
         model="decide/send_decisions",
@@ -401,16 +475,30 @@ CASES = [
         },
         shown="send_key, outcome, reason",
         expected=[
-            ("k1", "refuse", "lost_to:high"), ("k2", "send", ""), ("k3", "refuse", "consent_denied"), ("k4", "send", ""),
-            ("k5", "refuse", "already_decided"), ("k6", "refuse", "lost_to:low"),
+            ("k1", "refuse", "lost_to:high"),
+            ("k2", "send", ""),
+            ("k3", "refuse", "consent_denied"),
+            ("k4", "send", ""),
+            ("k5", "refuse", "already_decided"),
+            ("k6", "refuse", "lost_to:low"),
         ],
     ),
     Case(
         model="decide/send_fields",
         name="declared fields of sends alone; what nobody filled is left out",
         given={
-            "send_decisions": rows_of("send_key, workflow_id, profile_id, used_properties, outcome", "'k1', 'w', 'p1', '{\"x\":[1,\"a\"],\"y\":null}', 'send'", "'k2', 'w', 'p1', '{\"x\":1}', 'refuse'"),
-            "workflow_fields": rows_of("workflow_id, target, field, section, name, path", "'w', 'data', 'b', 'properties', 'x', '$.\"x\"'", "'w', 'data', 'c', 'properties', 'y', '$.\"y\"'", "'w', 'data', 'a', 'traits', 't', '$.\"t\"'", "'w', 'profile', 'z', 'traits', 'none', '$.\"none\"'"),
+            "send_decisions": rows_of(
+                "send_key, workflow_id, profile_id, used_properties, outcome",
+                "'k1', 'w', 'p1', '{\"x\":[1,\"a\"],\"y\":null}', 'send'",
+                "'k2', 'w', 'p1', '{\"x\":1}', 'refuse'",
+            ),
+            "workflow_fields": rows_of(
+                "workflow_id, target, field, section, name, path",
+                "'w', 'data', 'b', 'properties', 'x', '$.\"x\"'",
+                "'w', 'data', 'c', 'properties', 'y', '$.\"y\"'",
+                "'w', 'data', 'a', 'traits', 't', '$.\"t\"'",
+                "'w', 'profile', 'z', 'traits', 'none', '$.\"none\"'",
+            ),
             "current_traits": rows_of("profile_id, trait, value", "'p1', 't', '\"v\"'", "'p2', 'none', '1'"),
         },
         shown="send_key, data_fields, profile_fields",
@@ -445,7 +533,9 @@ CASES = [
         name="innocent: each has a profile or a reason",
         given={
             "validated_events": rows_of("ordinal, event_id", "1, 'e1'", "2, 'e2'"),
-            "resolved_events": rows_of("ordinal, profile_id, unresolved_reason", "1, 'p1', null", "2, null, 'no_profile'"),
+            "resolved_events": rows_of(
+                "ordinal, profile_id, unresolved_reason", "1, 'p1', null", "2, null, 'no_profile'"
+            ),
         },
         shown="event_id",
     ),
@@ -454,7 +544,9 @@ CASES = [
         name="guilty: neither, both, or lost",
         given={
             "validated_events": rows_of("ordinal, event_id", "1, 'e1'", "2, 'e2'", "3, 'e3'"),
-            "resolved_events": rows_of("ordinal, profile_id, unresolved_reason", "1, null, null", "2, 'p1', 'no_profile'"),
+            "resolved_events": rows_of(
+                "ordinal, profile_id, unresolved_reason", "1, null, null", "2, 'p1', 'no_profile'"
+            ),
         },
         shown="event_id",
         expected=[("e1",), ("e2",), ("e3",)],
@@ -466,13 +558,21 @@ CASES = [
             given={
                 "audience_memberships": rows_of("audience_id, profile_id, change, consent_checked", *changes),
                 "audiences": rows_of("audience_id, purpose, channel", "'a', 'm', 'email'"),
-                "consent_verdicts": rows_of("profile_id, purpose, channel, reason", "'yes', 'm', 'email', null", "'no', 'm', 'email', 'consent_denied'"),
+                "consent_verdicts": rows_of(
+                    "profile_id, purpose, channel, reason",
+                    "'yes', 'm', 'email', null",
+                    "'no', 'm', 'email', 'consent_denied'",
+                ),
             },
             shown="profile_id, change",
             expected=expected,
         )
         for name, changes, expected in (
-            ("innocent: members consent, and who does not has left", ["'a', 'yes', 'entered', true", "'a', 'no', 'exited', false"], []),
+            (
+                "innocent: members consent, and who does not has left",
+                ["'a', 'yes', 'entered', true", "'a', 'no', 'exited', false"],
+                [],
+            ),
             (
                 "guilty: a member who said no, and one whose consent was not looked at",
                 ["'a', 'no', 'entered', true", "'a', 'yes', 'kept', false"],
@@ -486,7 +586,9 @@ CASES = [
             name=name,
             given={
                 "send_decisions": rows_of("decision_id, audience_id, profile_id, outcome", *decisions),
-                "memberships_now": rows_of("audience_id, profile_id, is_member", "'a', 'in', true", "'a', 'out', false"),
+                "memberships_now": rows_of(
+                    "audience_id, profile_id, is_member", "'a', 'in', true", "'a', 'out', false"
+                ),
             },
             shown="decision_id",
             expected=expected,
@@ -500,7 +602,7 @@ CASES = [
             ),
         )
     ),
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -534,9 +636,10 @@ def head_of(model: str) -> list[str]:
     return lines[: next(number for number, line in enumerate(lines) if not line.startswith("--"))]
 
 
-def parsed(model: str) -> exp.Expression:
+def parsed(model: str) -> exp.Query:
     found = [one for one in sqlglot.parse(text_of(model), dialect="duckdb") if one is not None]
     assert len(found) == 1, f"{model} holds more than one statement"
+    assert isinstance(found[0], exp.Query)
     return found[0]
 
 
@@ -560,7 +663,6 @@ def test_every_file_begins_with_a_sentence_and_its_grain(model: str) -> None:
 @pytest.mark.parametrize("model", FILES)
 def test_every_file_is_one_select_that_reads_no_clock_and_no_chance(model: str) -> None:
     statement = parsed(model)
-    assert isinstance(statement, exp.Query)
     functions = {one.sql_name().lower() for one in statement.find_all(exp.Func)} | {
         str(one.this).lower() for one in statement.find_all(exp.Anonymous)
     }

@@ -158,10 +158,13 @@ def test_only_true_and_false_are_choices_and_none_is_made_later_than_it_was_rece
     promised: Promised, said: list[tuple[Any, int]]
 ) -> None:
     events = [
-        ({"type": "track", "context": {"consent": {"categoryPreferences": {"marketing_email": choice}}}},
-         "p1", NOW + timedelta(seconds=seconds))
+        (
+            {"type": "track", "context": {"consent": {"categoryPreferences": {"marketing_email": choice}}}},
+            "p1",
+            NOW + timedelta(seconds=seconds),
+        )
         for choice, seconds in said
-    ]  # fmt: skip
+    ]
     put_speaking(promised.engine, events, contract="consent_preference_updated")
     run: Any = promised
     _new_choices(run)
