@@ -85,7 +85,7 @@ class Shop:
     @property
     def settings(self) -> Settings:
         """A batch takes one segment, unless the shop was told otherwise."""
-        more = {} if self.contracts is None else {"contracts": self.contracts}
+        more: dict[str, Any] = {} if self.contracts is None else {"contracts": self.contracts}
         return Settings(
             home=self.folder / "home",
             state_url=self.state_url,

@@ -151,7 +151,7 @@ def newest_traits(engine: Engine, heads: dict[str, str]) -> dict[str, dict[str, 
     return found
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(audience_lists(), clusters.map(flat), activity_rows, trait_rows)
 @example(
     [
@@ -215,7 +215,7 @@ def assert_nothing_changes_before(
         assert matches(audience, activity=done, traits=traits, today=today)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(clusters.map(flat), trait_rows)
 def test_the_newest_value_of_a_trait_counts_whoever_it_was_said_of(
     promised: Promised, heads: dict[str, str], traits: list[tuple[str, str, int, Any, int]]

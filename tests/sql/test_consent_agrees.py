@@ -160,7 +160,7 @@ SHARED = ConsentRules(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(rule_sets(), clusters, records, countries)
 @example(SHARED, dict(zip(MEMBERS, MEMBERS, strict=True)), [], {"m0": "DE"})
 def test_verdicts_in_bulk_are_the_plain_verdicts(
@@ -190,7 +190,7 @@ def test_verdicts_in_bulk_are_the_plain_verdicts(
         assert set(ids or ()) == {record.record_id for record in verdict.evidence}
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(clusters, records)
 def test_the_choice_that_counts_in_bulk_is_the_plain_one(
     promised: Promised, heads: dict[str, str], said: list[ConsentRecord]

@@ -113,7 +113,7 @@ QUOTED_NAMES = {"type": "identify", "traits": {'a"b': 1, "ab": 2}}
 OWN_NAME = {"type": "identify", "traits": {"$country": "US"}}
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(identified)
 @example([(HIDDEN_COUNTRY, "p1", NOW)])
 @example([(QUOTED_NAMES, "p1", NOW)])
