@@ -144,6 +144,7 @@ class Lake:
             if not self.exists(table):
                 DeltaTable.create(str(self.path(table)), schema, mode="ignore", partition_by=["arrival_hour"])
             opened = DeltaTable(str(self.path(table)))
+            opened_at = opened.version()
             removed = self._files_of_batch(opened, arrival_hour, batch_id) if may_exist else []
             before_commit()
             try:
@@ -155,7 +156,7 @@ class Lake:
                     # no retry inside: it would commit beside a file of this batch that somebody wrote meanwhile
                     commit_properties=CommitProperties(custom_metadata={"batch_id": batch_id}, max_commit_retries=0),
                 )
-                return opened.version()
+                return self._version_of(table, opened_at, batch_id)
             except CommitFailedError as error:
                 if attempt == COMMIT_TRIES - 1:
                     raise CommitConflict(
@@ -179,6 +180,15 @@ class Lake:
             for uri in opened.file_uris(file_pruning_predicate=[("arrival_hour", "=", arrival_hour)])
             if uri.rsplit("/", 1)[1].startswith(f"{batch_id}-")
         ]
+
+    def _version_of(self, table: LakeTable, after: int, batch_id: str) -> int:
+        """The version that our commit became: the first log entry after the version it read that names the batch."""
+        version = after + 1
+        while (entry := self.path(table) / "_delta_log" / f"{version:020d}.json").exists():
+            if f'"{batch_id}"' in entry.read_text(encoding="utf-8"):
+                return version
+            version += 1
+        return version - 1
 
     def _make_log_durable(self, table: LakeTable, version: int) -> None:
         """fsync the log entry of our commit and the folders that name it.

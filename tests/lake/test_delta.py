@@ -268,10 +268,6 @@ def test_rows_are_on_disk_before_the_log_names_them_and_the_log_before_the_copy_
     assert disk.said.index("before commit") + 1 == disk.said.index("committed")
 
 
-@pytest.mark.xfail(
-    reason="Lake._commit gives the version it read, not the one it wrote, so another log entry is brought to disk: "
-    "deltalake's create_write_transaction does not move the opened table. With no retries inside, ours is the next."
-)
 def test_the_log_entry_that_is_brought_to_disk_is_our_own_commits(
     lake: Lake, connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
