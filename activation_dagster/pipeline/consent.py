@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from sqlalchemy import select
@@ -18,6 +18,7 @@ from activation_dagster.lake.contract_sql import literal
 from activation_dagster.lake.paths import json_at
 from activation_dagster.lake.tables import MEMBERSHIPS
 from activation_dagster.pipeline.batch_run import BatchRun
+from activation_dagster.pipeline.merged_choices import denials_that_stay
 from activation_dagster.pipeline.resolve import compute_resolved
 from activation_dagster.registry.contract_set import ContractSet
 from activation_dagster.state import identity, memberships, profiles
@@ -201,7 +202,7 @@ def _write_additions(run: BatchRun) -> None:
         ),
     )
     run.places.at("consented.facts")
-    rows = iter(_choice_rows(run))
+    rows = chain(denials_that_stay(run), _choice_rows(run))
     while chunk := list(islice(rows, CHOICES_AT_ONCE)):
         with run.state.write() as connection:
             insert_choices(connection, chunk)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from itertools import islice
+from typing import Any
 
 from activation_dagster.domain.batches import Phase, PhaseReport
 from activation_dagster.domain.consent import ConsentRecord, ConsentStatus, current_choice
@@ -107,24 +108,7 @@ def _write_merges(run: BatchRun, merges: Sequence[Merge]) -> None:
                 insert_choices(
                     connection,
                     [
-                        (
-                            record_id(
-                                source=f"merge:{merge.event_id}",
-                                profile_id=merge.winner,
-                                purpose=denial.purpose,
-                                channel=denial.channel,
-                                status=ConsentStatus.DENIED,
-                                decided_at=denial.decided_at,
-                            ),
-                            merge.winner,
-                            denial.purpose,
-                            denial.channel,
-                            ConsentStatus.DENIED.value,
-                            micros(denial.decided_at),
-                            run.position,
-                            f"merge:{merge.event_id}",
-                            json.dumps({"denied_in": denial.record_id}),
-                        )
+                        renewed(denial, event_id=merge.event_id, winner=merge.winner, position=run.position)
                         for denial in denials
                     ],
                 )
@@ -161,6 +145,29 @@ def restrictive(one: Sequence[ConsentRecord], other: Sequence[ConsentRecord]) ->
                 )
             )
     return found
+
+
+def renewed(denial: ConsentRecord, *, event_id: str, winner: str, position: int) -> tuple[Any, ...]:
+    """A denial that the merge of `event_id` renews, as a row for `insert_choices`."""
+    identity = record_id(
+        source=f"merge:{event_id}",
+        profile_id=winner,
+        purpose=denial.purpose,
+        channel=denial.channel,
+        status=ConsentStatus.DENIED,
+        decided_at=denial.decided_at,
+    )
+    return (
+        identity,
+        winner,
+        denial.purpose,
+        denial.channel,
+        ConsentStatus.DENIED.value,
+        micros(denial.decided_at),
+        position,
+        f"merge:{event_id}",
+        json.dumps({"denied_in": denial.record_id}),
+    )
 
 
 def resolve(run: BatchRun) -> PhaseReport:

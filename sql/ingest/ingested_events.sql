@@ -83,7 +83,8 @@ sound as (
     select
         segment_no, line_no, payload, event_type,
         case when event_type in ('page', 'screen') then name_text else event_text end as event_name,
-        message_text, user_id, anonymous_id, stated_at, original_at, sent_at, claimed_received_at, fault,
+        case when text_types is null or text_types[2] = 'VARCHAR' then message_text end as message_text,
+        user_id, anonymous_id, stated_at, original_at, sent_at, claimed_received_at, fault,
         case when contains(context, '"protocols"') then context->>'$.protocols.event_version' end as event_version,
         properties, traits, context
     from judged

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -140,10 +140,7 @@ class PlainJob:
         """One batch: (sealed_at, bytes) of its segments in their order."""
         self._batch_no += 1
         accepted = list(self._judged(segments, arrival_hour))
-        persons = self._resolved(accepted)
-        for found, person in zip(accepted, persons, strict=True):
-            if person is not None:
-                self._note(found, person.today())
+        persons = [self._seen(found) for found in accepted]
         entered = self._reviewed(as_of)
         landed_at = max((sealed for sealed, _ in segments), default=as_of)
         self._decide(accepted, persons, entered, as_of=as_of, landed_at=landed_at)
@@ -208,8 +205,12 @@ class PlainJob:
 
     # -- who --------------------------------------------------------------------------------------------------------
 
-    def _resolved(self, accepted: Iterable[Accepted]) -> list[Person | None]:
-        return [self._see(self._identifiers(found.event)) for found in accepted]
+    def _seen(self, found: Accepted) -> Person | None:
+        """Whose event it is; what it says of them is noted at once, so that a later merge finds it."""
+        person = self._see(self._identifiers(found.event))
+        if person is not None:
+            self._note(found, person)
+        return person
 
     def _identifiers(self, event: Mapping[str, Any]) -> list[Identifier]:
         """The usable identifiers, the strongest first."""

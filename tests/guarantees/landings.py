@@ -10,14 +10,15 @@ from tests.guarantees.shop import NOW, Shop
 
 LANDED_AT = (NOW.replace(hour=9, minute=10), NOW.replace(minute=5), NOW.replace(minute=20))
 
-LANDED = 455
+LANDED = 458
 """Lines in all segments."""
 
 
 def segments() -> list[list[bytes]]:
     """Seed 6 has shared devices, a shared address, merges, people who revoke, and sends of both kinds.
 
-    Beside it somebody says yes on a device and had said no before by name; the device turns out to be theirs.
+    Beside it two people say yes on a device and had said no before by name; the device turns out to be theirs, of one
+    in a later batch and of the other in the same.
     """
     lines = simulate(seed=6, people=40, events=450, now=NOW).lines
     third = len(lines) // 3
@@ -31,7 +32,12 @@ def segments() -> list[list[bytes]]:
         identify("c4", at=NOW - timedelta(days=1), user="lee", device="phone", country="US"),
         choice("c5", at=NOW - timedelta(hours=2), device="phone", marketing=True),
     )
-    return [lines[:third] + two_people, lines[third : 2 * third] + one_person, lines[2 * third :]]
+    all_at_once = written(
+        choice("d1", at=before, user="kim", marketing=False),
+        choice("d2", at=then, device="tablet", marketing=True),
+        identify("d3", at=NOW - timedelta(hours=1), user="kim", device="tablet", country="US"),
+    )
+    return [lines[:third] + two_people, lines[third : 2 * third] + one_person, lines[2 * third :] + all_at_once]
 
 
 def land_everything(shop: Shop) -> None:

@@ -52,6 +52,19 @@ def plainly(line: bytes) -> Verdict:
     return None, happened, received, event.get("userId") or None, event.get("anonymousId") or None, name
 
 
+def said_id(line: bytes) -> str:
+    """The messageId of a line, which is text, of an event that can be read; empty where there is none."""
+    event = read_event(line)
+    said = None if isinstance(event, QuarantineReason) else event.get("messageId")
+    return said if isinstance(said, str) else ""
+
+
+def bare_lines(content: bytes) -> list[tuple[int, bytes]]:
+    """Numbered lines without their ends, blank ones left out."""
+    numbered = enumerate(content.split(b"\n"), start=1)
+    return [(number, line.rstrip(b"\r")) for number, line in numbered if line.strip()]
+
+
 def in_bulk(run: BatchRun) -> dict[int, Verdict]:
     """The verdict of `ingested_events` by line number."""
     compute_ingested(run)
@@ -71,25 +84,23 @@ def assert_agree(batches: Batches, lines: Sequence[bytes], *, end: bytes = b"\n"
     content = end.join(lines) + last_end
     with batches.of(content) as run:
         found = in_bulk(run)
-        wanted = {
-            number: plainly(bare)
-            for number, line in enumerate(content.split(b"\n"), start=1)
-            if (bare := line.rstrip(b"\r")).strip()
-        }
+        wanted = {number: plainly(line) for number, line in bare_lines(content)}
         for number, verdict in wanted.items():
             if verdict[0] is None and not isinstance(verdict[5], str):
                 wanted[number] = (*verdict[:5], found.get(number, verdict)[5])  # a page's name may be no text
         assert found == wanted
+        message_ids = dict(run.engine.rows(f"select ordinal % {ORDINAL}, message_id from ingested_events"))
+        for number, line in bare_lines(content):
+            said = said_id(line)
+            assert message_ids[number] == said if said else message_ids[number].startswith("line:")
         payloads = dict(
             run.engine.rows(
                 "select e.ordinal, coalesce(f.line, encode(e.payload)) from ingested_events as e left join line_faults as f"
                 " on f.segment_no * 4294967296 + f.line_no = e.ordinal"
             )
         )
-        kept = {number: bare for number, line in enumerate(content.split(b"\n"), start=1) if (bare := line).strip()}
-        assert {key % ORDINAL: value.rstrip(b"\r") for key, value in payloads.items()} == {
-            number: line.rstrip(b"\r") for number, line in kept.items()
-        }
+        kept = {key % ORDINAL: value.rstrip(b"\r") for key, value in payloads.items()}
+        assert kept == dict(bare_lines(content))
 
 
 # -- generated events -------------------------------------------------------------------------------------------------
@@ -274,6 +285,7 @@ def is_gap(line: bytes) -> bool:
 )
 @example([b'{"type":"track","event":"a","userId":"u","p":1e16}'], False)
 @example([b'{"type":"track","event":"a","userId":"u","p":nan}'], False)
+@example([b'{"type":"track","event":"a","userId":"u","messageId":5}'], False)
 @example([b'{"type":"track","event":"a","userId":"u","p":[1,]}'], False)
 @example([b'{"type":"track","event":"a","userId":"u","message\\u0049d":5}'], False)
 @example([b'{"type":"track","event":"a","userId":"u","messageId":\r5}'], False)

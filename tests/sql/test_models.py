@@ -97,7 +97,7 @@ CASES = [
         shown="ordinal, event_id, event_name, message_id, occurred_at::varchar, fault, payload is null",
         expected=[
             (1, "s1:0000001", "A", "line:s1:0000001", "2026-03-01 09:59:50", None, False),
-            (2, "s1:0000002", "N", "5", "2026-03-01 10:00:00", "invalid_envelope", False),
+            (2, "s1:0000002", "N", "line:s1:0000002", "2026-03-01 10:00:00", "invalid_envelope", False),
             (9, "s1:0000009", None, "line:s1:0000009", "2026-03-01 10:00:00", "not_json", True),
         ],
     ),
