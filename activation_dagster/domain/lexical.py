@@ -17,21 +17,18 @@ MAX_DEPTH = 32
 MAX_EXACT_INTEGER = 2**53 - 1
 """Beyond it a double is no longer exact, so engines that read numbers as doubles would see another number."""
 
-ODD_PATTERN = (
-    r"\"(type|event|messageId|userId|anonymousId|previousId|groupId|timestamp|originalTimestamp|sentAt|receivedAt)\""
-    r"[ \t\r]*:[ \t\r]*[^\" \t\r]|\\u00[4-7]"
-)
-"""A field of the envelope that must be text and seems to be none, or whose name may be hidden behind an escaped letter;
-readers that turn numbers into text would not tell."""
+_NUMBER = r"-?([0-9]{16}|[0-9.]+[eE])|-?(?i:nan|inf|infinity)[ \t\r]*[,\]}]"
 
-SUSPECT_PATTERN = (
-    r"\\u[dD][89a-fA-F]|\\u0000|[:,\[ \t\r]-?([0-9]{16}|[0-9.]+[eE])|,[ \t\r]*[\]}]"
-    r"|[:,\[][ \t\r]*-?(?i:nan|inf|infinity)[ \t\r]*[,\]}]|" + ODD_PATTERN
+SUSPECT_PATTERNS = (
+    r"\\u(?:[dD][89a-fA-F]|0000)",
+    rf":[ \t\r]*(?:{_NUMBER})",
+    rf",[ \t\r]*(?:[\]}}]|{_NUMBER})",
+    rf"\[[ \t\r]*(?:{_NUMBER})",
 )
-"""Text that may hide a fault which a JSON parser lets through, or an odd field; such a line is read on its own.
+"""Text that may hide a fault which a JSON parser lets through; such a line is read on its own.
 
 DuckDB's parser takes a comma before a bracket, and nan and inf in any case; a short number with an exponent can be out
-of range too.
+of range too. Each begins with its own fixed text, to which a search skips: that is twice as fast as one pattern.
 """
 
 

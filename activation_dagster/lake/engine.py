@@ -16,10 +16,12 @@ class Engine:
     `sql_root` is the folder sql/; the file `<folder>/<relation>.sql` holds one SELECT, which is the relation.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, sql_root: Path) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, sql_root: Path, *, is_owner: bool = False) -> None:
         self.connection = connection
+        self._is_owner = is_owner
         self.sql_root = sql_root
         self._known: set[str] = set()
+        self._lent: list[str] = []
         connection.execute("set timezone = 'UTC'; set preserve_insertion_order = false")
 
     @classmethod
@@ -27,10 +29,15 @@ class Engine:
         """An engine on a connection of its own."""
         import duckdb
 
-        return cls(duckdb.connect(":memory:"), sql_root)
+        return cls(duckdb.connect(":memory:"), sql_root, is_owner=True)
 
     def close(self) -> None:
-        self.connection.close()
+        """Give back what was lent; the connection too, where it is the engine's own."""
+        for relation in self._lent:
+            self.connection.unregister(relation)
+        self._lent.clear()
+        if self._is_owner:
+            self.connection.close()
 
     def has(self, relation: str) -> bool:
         return relation in self._known
@@ -71,6 +78,12 @@ class Engine:
             self.connection.execute(f"create or replace temp table {relation} as select {casts} from arriving")
         finally:
             self.connection.unregister("arriving")
+        self._known.add(relation)
+
+    def lend(self, relation: str, table: Any) -> None:
+        """Let SQL read an Arrow table in place, without a copy, until the engine is closed."""
+        self.connection.register(relation, table)
+        self._lent.append(relation)
         self._known.add(relation)
 
     def rows(self, query: str, **parameters: object) -> list[tuple[Any, ...]]:

@@ -35,7 +35,6 @@ class BatchRun:
         self.batch = batch
         self.contracts: ContractSet = contracts_of(places, batch)
         self.engine = Engine.in_memory(places.sql_root) if connection is None else Engine(connection, places.sql_root)
-        self._owns_engine = connection is None
         self._leases: dict[str, Lease] = {}
         self.state = FencedState(places.state, leases=lambda: self._leases.values(), clock=places.clock)
         self.hour = hour_key(batch.arrival_hour)
@@ -54,8 +53,7 @@ class BatchRun:
             for lease in self._leases.values():
                 release(connection, lease)
         self._leases.clear()
-        if self._owns_engine:
-            self.engine.close()
+        self.engine.close()
 
     @property
     def position(self) -> int:

@@ -6,7 +6,7 @@ import mmap
 from typing import Any
 
 from activation_dagster.domain.batches import Phase, PhaseReport
-from activation_dagster.domain.lexical import MAX_DEPTH, MAX_LINE_BYTES, ODD_PATTERN, SUSPECT_PATTERN, read_event
+from activation_dagster.domain.lexical import MAX_DEPTH, MAX_LINE_BYTES, SUSPECT_PATTERNS, read_event
 from activation_dagster.domain.reasons import QuarantineReason
 from activation_dagster.domain.times import INSTANT_PATTERN
 from activation_dagster.lake.lines import landed_lines
@@ -30,35 +30,34 @@ def compute_ingested(run: BatchRun) -> None:
     )
     engine.make("segments", "select segment_no, segment_id, source, landed_at::timestamp as landed_at from segments")
     lines, unreadable = landed_lines([(number, _content(run, number)) for number in range(len(segments))])
-    engine.connection.register("landed_lines", lines)
-    try:
-        engine.compute(
-            "ingest/suspect_lines",
-            suspect_pattern=SUSPECT_PATTERN,
-            odd_pattern=ODD_PATTERN,
-            max_line_bytes=MAX_LINE_BYTES,
-            max_depth=MAX_DEPTH,
-        )
-        faults: list[tuple[int, int, str | None, bytes]] = [
-            (found.segment_no, found.line_no, QuarantineReason.NOT_UTF8.value, found.line) for found in unreadable
-        ]
-        for segment_no, line_no, line in engine.rows("select segment_no, line_no, line from suspect_lines"):
-            bare = line.encode().rstrip(b"\r\n")
-            if not bare.strip():
-                faults.append((segment_no, line_no, None, b""))  # a blank line is no event
-                continue
-            verdict = read_event(bare)
-            if isinstance(verdict, QuarantineReason):
-                faults.append((segment_no, line_no, verdict.value, bare))
-        engine.put(
-            "line_faults",
-            {"segment_no": "INTEGER", "line_no": "BIGINT", "reason": "VARCHAR", "line": "BLOB"},
-            faults,
-        )
-        engine.make("odd_lines", "select segment_no, line_no from suspect_lines where is_odd")
-        engine.compute("ingest/ingested_events", instant_pattern=INSTANT_PATTERN)
-    finally:
-        engine.connection.unregister("landed_lines")
+    engine.lend("landed_lines", lines)
+    engine.compute("ingest/suspect_lines", **lexical_limits())
+    faults: list[tuple[int, int, str | None, bytes]] = [
+        (found.segment_no, found.line_no, QuarantineReason.NOT_UTF8.value, found.line) for found in unreadable
+    ]
+    for segment_no, line_no, line in engine.rows("select segment_no, line_no, line from suspect_lines"):
+        bare = line.encode().rstrip(b"\r\n")
+        if not bare.strip():
+            faults.append((segment_no, line_no, None, b""))  # a blank line is no event
+            continue
+        verdict = read_event(bare)
+        if isinstance(verdict, QuarantineReason):
+            faults.append((segment_no, line_no, verdict.value, bare))
+    engine.put(
+        "line_faults",
+        {"segment_no": "INTEGER", "line_no": "BIGINT", "reason": "VARCHAR", "line": "BLOB"},
+        faults,
+    )
+    engine.forget("suspect_lines")
+    engine.compute("ingest/ingested_events", instant_pattern=INSTANT_PATTERN)
+    engine.view("ingest/landed_payloads")
+
+
+def lexical_limits() -> dict[str, object]:
+    """The parameters of `ingest/suspect_lines`."""
+    names = ("escape_pattern", "after_colon_pattern", "after_comma_pattern", "after_bracket_pattern")
+    patterns = dict(zip(names, SUSPECT_PATTERNS, strict=True))
+    return {**patterns, "max_line_bytes": MAX_LINE_BYTES, "max_depth": MAX_DEPTH}
 
 
 def _content(run: BatchRun, number: int) -> Any:
@@ -79,9 +78,10 @@ def ingest(run: BatchRun) -> PhaseReport:
         Phase.INGESTED,
         copies={
             INGESTED: (
-                f"select '{hour}' as arrival_hour, '{batch}' as batch_id, event_id, source, "
-                f"'{run.batch.environment}' as environment, event_type, event_name, message_id, user_id, anonymous_id, "
-                "occurred_at, received_at, fault, payload from ingested_events"
+                f"select '{hour}' as arrival_hour, '{batch}' as batch_id, e.event_id, e.source, "
+                f"'{run.batch.environment}' as environment, e.event_type, e.event_name, e.message_id, e.user_id, "
+                "e.anonymous_id, e.occurred_at, e.received_at, e.fault, p.payload from ingested_events as e "
+                "left join landed_payloads as p on p.ordinal = e.ordinal"
             )
         },
         counts=lambda: {"received": run.engine.one("select count(*) from ingested_events")[0]},

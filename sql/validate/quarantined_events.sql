@@ -13,9 +13,9 @@ select
     v.event_name,
     v.message_id,
     v.received_at,
-    coalesce(f.line, encode(e.payload)) as payload
+    coalesce(f.line, encode(p.payload)) as payload
 from event_verdicts as v
-join ingested_events as e on e.ordinal = v.ordinal
+left join landed_payloads as p on p.ordinal = v.ordinal
 anti join found_duplicates as d on d.ordinal = v.ordinal
 left join contracts as c on c.contract = v.contract
 left join failure_owners as o on o.reason = v.reason

@@ -20,6 +20,8 @@ pieces = st.sampled_from(
         b"\r",
         b"\xc3\xa9",
         b"\xf0\x9f\x98\x80",
+        b"twelve bytes",
+        b"thirteen byte",
         b"\xff",
         b"\xc3",
         b"\xed\xa0\x80",
@@ -35,7 +37,7 @@ contents = st.lists(st.lists(pieces, max_size=3).map(b"".join), max_size=12).fla
 
 
 def by_hand(segment_no: int, content: bytes) -> tuple[list[tuple[int, int, str | None]], list[UnreadableLine]]:
-    """Lines as `split` gives them, each with its end; null and set aside where it is not UTF-8."""
+    """Lines as `split` gives them, each without its end; null and set aside where it is not UTF-8."""
     found: list[tuple[int, int, str | None]] = []
     unreadable: list[UnreadableLine] = []
     for number, line in enumerate(split(content), start=1):
@@ -43,15 +45,14 @@ def by_hand(segment_no: int, content: bytes) -> tuple[list[tuple[int, int, str |
             found.append((segment_no, number, line.decode()))
         except UnicodeDecodeError:
             found.append((segment_no, number, None))
-            unreadable.append(UnreadableLine(segment_no=segment_no, line_no=number, line=line.rstrip(b"\r\n")))
+            unreadable.append(UnreadableLine(segment_no=segment_no, line_no=number, line=line))
     return found, unreadable
 
 
 def split(content: bytes) -> list[bytes]:
-    """Cut after each line feed and nowhere else."""
-    parts = [part + b"\n" for part in content.split(b"\n")]
-    parts[-1] = parts[-1][:-1]
-    return parts if parts[-1] else parts[:-1]
+    """Cut at each line feed and nowhere else; a carriage return before it belongs to the line's end."""
+    parts = content.split(b"\n")
+    return [part.removesuffix(b"\r") for part in (parts if parts[-1] else parts[:-1])]
 
 
 @settings(max_examples=200)
@@ -79,13 +80,21 @@ def test_a_mapped_file_is_read_where_it_lies(tmp_path: Path) -> None:
     with file.open("rb") as opened:
         content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
     table, _ = landed_lines([(0, content)])
-    assert table.column("line").to_pylist() == ["a\n", "b\n"]
+    assert table.column("line").to_pylist() == ["a", "b"]
 
 
 def test_lines_come_in_small_batches_so_that_every_thread_has_some() -> None:
     table, _ = landed_lines([(0, b"x\n" * 40_000), (1, b"y\n")])
     assert table.num_rows == 40_001
     assert max(batch.num_rows for batch in table.to_batches()) <= module.ROWS_A_BATCH
+
+
+def test_a_batch_of_lines_ends_where_its_reach_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REACH", 20)
+    content = b"0123456789abcdef\n\nshort\nmuch longer than its reach\nlast of all lines"
+    table, unreadable = landed_lines([(0, content)])
+    assert table.column("line").to_pylist() == ["0123456789abcdef", "", "short", None, "last of all lines"]
+    assert [one.line for one in unreadable] == [b"much longer than its reach"]
 
 
 def test_no_segment_and_an_empty_one_have_no_line() -> None:

@@ -95,7 +95,8 @@ def assert_agree(batches: Batches, lines: Sequence[bytes], *, end: bytes = b"\n"
             assert message_ids[number] == said if said else message_ids[number].startswith("line:")
         payloads = dict(
             run.engine.rows(
-                "select e.ordinal, coalesce(f.line, encode(e.payload)) from ingested_events as e left join line_faults as f"
+                "select e.ordinal, coalesce(f.line, encode(p.payload)) from ingested_events as e "
+                "left join landed_payloads as p on p.ordinal = e.ordinal left join line_faults as f"
                 " on f.segment_no * 4294967296 + f.line_no = e.ordinal"
             )
         )
