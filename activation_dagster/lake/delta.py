@@ -97,7 +97,7 @@ class Lake:
         )
         on_written()
         self._make_log_durable(table, version)
-        checksum = checksum_of(connection, table, f"({select})")
+        checksum = checksum_of(connection, table, f"read_parquet({_literal(str(path))})") if rows else UNUSED.checksum
         return TableCopy(version=version, rows=rows, checksum=checksum)
 
     def _next_number(self, table: LakeTable, arrival_hour: str, batch_id: str) -> int:
@@ -278,7 +278,7 @@ def local_path(uri: str) -> str:
 def checksum_of(connection: duckdb.DuckDBPyConnection, table: LakeTable, source: str) -> str:
     """A checksum of the keys of a relation's rows that depends neither on their order nor on the engine's version."""
     found = connection.execute(
-        f"select coalesce(bit_xor(md5_number_lower({table.key})), 0) from {source} as kept"
+        f"select coalesce(bit_xor(md5_number({table.key})), 0) from {source} as kept"
     ).fetchone()
     return str(found[0]) if found else "0"
 

@@ -25,11 +25,15 @@ class Engine:
         connection.execute("set timezone = 'UTC'; set preserve_insertion_order = false")
 
     @classmethod
-    def in_memory(cls, sql_root: Path) -> Engine:
-        """An engine on a connection of its own."""
+    def in_memory(cls, sql_root: Path, *, beside: duckdb.DuckDBPyConnection | None = None) -> Engine:
+        """An engine on a connection of its own; `beside` another one it uses that database's memory and threads.
+
+        Relations are temporary, and therefore seen on their own connection only.
+        """
         import duckdb
 
-        return cls(duckdb.connect(":memory:"), sql_root, is_owner=True)
+        connection = duckdb.connect(":memory:") if beside is None else beside.cursor()
+        return cls(connection, sql_root, is_owner=True)
 
     def close(self) -> None:
         """Give back what was lent; the connection too, where it is the engine's own."""

@@ -27,14 +27,26 @@ class BatchRun:
     """A batch in hand. Use it as a context manager: leaving it gives back leases and memory.
 
     Relations computed by one phase stay on `engine` for the next; a phase asked for alone has those before it computed
-    again from landing and state, without effects.
+    again from landing and state, without effects. Relations are made on `connection` where one is given, else on a
+    connection of the run's own, `beside` another one of the same DuckDB database where that is given.
     """
 
-    def __init__(self, places: Places, batch: Batch, *, connection: duckdb.DuckDBPyConnection | None = None) -> None:
+    def __init__(
+        self,
+        places: Places,
+        batch: Batch,
+        *,
+        connection: duckdb.DuckDBPyConnection | None = None,
+        beside: duckdb.DuckDBPyConnection | None = None,
+    ) -> None:
         self.places = places
         self.batch = batch
         self.contracts: ContractSet = contracts_of(places, batch)
-        self.engine = Engine.in_memory(places.sql_root) if connection is None else Engine(connection, places.sql_root)
+        self.engine = (
+            Engine.in_memory(places.sql_root, beside=beside)
+            if connection is None
+            else Engine(connection, places.sql_root)
+        )
         self._leases: dict[str, Lease] = {}
         self.state = FencedState(places.state, leases=lambda: self._leases.values(), clock=places.clock)
         self.hour = hour_key(batch.arrival_hour)

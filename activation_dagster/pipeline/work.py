@@ -57,6 +57,7 @@ def drain(
     While one batch is resolved, consented and decided, the next one is ingested and validated beside it; both go
     through their phases in the order they were planned. `on_phase`, where given, hears of each phase and its seconds.
     """
+    import duckdb
 
     def carry_out(run: BatchRun, phases: Iterable[Phase]) -> BatchRun:
         for phase in phases:
@@ -67,7 +68,7 @@ def drain(
         return run
 
     def front(batch: Batch) -> BatchRun:
-        run = BatchRun(places, batch)
+        run = BatchRun(places, batch, beside=database)
         try:
             return carry_out(run, FRONT)
         except BaseException:
@@ -75,7 +76,11 @@ def drain(
             raise
 
     worked: list[Batch] = []
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="front") as beside:
+    # One database for all batches: what one has given back of its memory the next one need not fetch from the system.
+    with (
+        duckdb.connect(":memory:") as database,
+        ThreadPoolExecutor(max_workers=1, thread_name_prefix="front") as front_thread,
+    ):
         ahead: Future[BatchRun] | None = None
         try:
             while True:
@@ -83,12 +88,12 @@ def drain(
                     batch = _next(places, provenance, now, but_for=())
                     if batch is None:
                         return worked
-                    ahead = beside.submit(front, batch)
+                    ahead = front_thread.submit(front, batch)
                 run = ahead.result()
                 ahead = None
                 batch = _next(places, provenance, now, but_for=(run.batch.batch_id,))
                 if batch is not None:
-                    ahead = beside.submit(front, batch)
+                    ahead = front_thread.submit(front, batch)
                 with run:
                     carry_out(run, (phase for phase in VERBS if phase not in FRONT))
                     worked.append(run.batch)
