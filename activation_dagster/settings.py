@@ -99,7 +99,7 @@ class Settings(BaseSettings):
     ] = "http://127.0.0.1:8085"
     iterable_api_key: Annotated[SecretStr, Field(description="Write the key as Iterable shows it.")] = SecretStr("")
     dedupe_window_hours: Annotated[int, Field(ge=1, le=8760, description="Write whole hours from 1 to 8760.")] = 24
-    batch_max_bytes: Annotated[int, Field(ge=1, description="Write whole bytes, 1 or more.")] = 64 * _MEBIBYTE
+    batch_max_bytes: Annotated[int, Field(ge=1, description="Write whole bytes, 1 or more.")] = 128 * _MEBIBYTE
     lease_seconds: Annotated[int, Field(ge=1, le=3600, description="Write whole seconds from 1 to 3600.")] = 60
     send_claim_size: Annotated[int, Field(ge=1, le=5000, description="Write a whole number from 1 to 5000.")] = 200
 

@@ -43,7 +43,7 @@ def test_an_empty_environment_gives_the_demo_under_the_current_folder(
     assert settings.iterable_base_url == "http://127.0.0.1:8085"
     assert settings.iterable_api_key.get_secret_value() == ""
     assert settings.dedupe_window_hours == 24
-    assert settings.batch_max_bytes == 67_108_864
+    assert settings.batch_max_bytes == 134_217_728
     assert settings.lease_seconds == 60
     assert settings.send_claim_size == 200
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -140,10 +139,10 @@ class IdentityGraph:
         self._redirects = dict(redirects or {})
         self._created = {profile.profile_id: profile.created for profile in profiles}
         self._owner: dict[Identifier, str] = {}
-        self._counts: dict[str, Counter[str]] = {}
+        self._counts: dict[str, dict[str, int]] = {}
         for known in identifiers:
             self._owner[known.identifier] = known.profile_id
-            self._count(self.canonical(known.profile_id))[known.identifier.kind] += 1
+            self._add(self.canonical(known.profile_id), known.identifier.kind, 1)
         self.changes = IdentityChanges()
 
     def canonical(self, profile: str) -> str:
@@ -152,8 +151,9 @@ class IdentityGraph:
             profile = self._redirects[profile]
         return profile
 
-    def _count(self, profile: str) -> Counter[str]:
-        return self._counts.setdefault(profile, Counter())
+    def _add(self, profile: str, kind: str, count: int) -> None:
+        held = self._counts.setdefault(profile, {})
+        held[kind] = held.get(kind, 0) + count
 
     def owner(self, identifier: Identifier) -> str | None:
         """The profile that has an identifier now, or None."""
@@ -208,9 +208,13 @@ class IdentityGraph:
         return found
 
     def _fits(self, offered: Sequence[Identifier]) -> bool:
-        total: Counter[str] = Counter(identifier.kind for identifier in offered if identifier not in self._owner)
+        total: dict[str, int] = {}
+        for identifier in offered:
+            if identifier not in self._owner:
+                total[identifier.kind] = total.get(identifier.kind, 0) + 1
         for profile in self._profiles_of(offered):
-            total.update(self._count(profile))
+            for kind, count in self._counts.get(profile, {}).items():
+                total[kind] = total.get(kind, 0) + count
         return all(count <= self._limits[kind] for kind, count in total.items())
 
     def _join(self, event_id: str, offered: Sequence[Identifier], rank: int) -> str:
@@ -224,13 +228,14 @@ class IdentityGraph:
         for loser in found:
             if loser != winner:
                 self._redirects[loser] = winner
-                self._count(winner).update(self._counts.pop(loser, Counter()))
+                for kind, count in self._counts.pop(loser, {}).items():
+                    self._add(winner, kind, count)
                 self.changes.merges.append(Merge(event_id=event_id, winner=winner, loser=loser))
         for identifier in offered:
             is_new = identifier not in self._owner
             if is_new:
                 self._owner[identifier] = winner
-                self._count(winner)[identifier.kind] += 1
+                self._add(winner, identifier.kind, 1)
                 self.changes.attached.append((identifier, winner, event_id))
             if is_new or len(found) > 1:
                 self.changes.links.append(

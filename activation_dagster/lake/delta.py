@@ -70,7 +70,8 @@ class Lake:
         path = self.path(table) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         columns = ", ".join(
-            f"{c.name}::timestamptz as {c.name}" if c.type == "TIMESTAMP" else c.name
+            # an instant is made from its microseconds: a cast would ask the calendar of the session's zone for each row
+            f"make_timestamptz(epoch_us({c.name})) as {c.name}" if c.type == "TIMESTAMP" else c.name
             for c in table.columns
             if c.name != "arrival_hour"
         )

@@ -47,7 +47,7 @@ def compute_resolved(run: BatchRun) -> IdentityChanges:
     same = " and ".join(f"i.id_{kind.name} is not distinct from s.id_{kind.name}" for kind in kinds)
     engine.make(
         "resolved_events",
-        "select i.ordinal, i.event_id, p.profile_id, "
+        "select i.ordinal, i.event_id, i.occurred_at, p.profile_id, "
         f"case when p.profile_id is null then '{DecisionRefusal.NO_PROFILE.value}' end as unresolved_reason "
         f"from validated_events as i join identifier_sets as s on {same} "
         "join profiles_of_sets as p on p.set_no = s.set_no",
@@ -185,9 +185,8 @@ def resolve(run: BatchRun) -> PhaseReport:
         effects=effects,
         copies={
             RESOLVED: (
-                f"select '{run.hour}' as arrival_hour, '{run.batch.batch_id}' as batch_id, r.event_id, r.profile_id, "
-                "r.unresolved_reason, v.occurred_at from resolved_events as r "
-                "join validated_events as v on v.ordinal = r.ordinal"
+                f"select '{run.hour}' as arrival_hour, '{run.batch.batch_id}' as batch_id, event_id, profile_id, "
+                "unresolved_reason, occurred_at from resolved_events"
             )
         },
         counts=lambda: _counts(run),
