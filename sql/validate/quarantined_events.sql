@@ -1,5 +1,10 @@
 -- Events that wait for repair: the reason, every violation, who answers for them, and the bytes as received.
 -- grain: one refused event
+with payloads as (
+    select ordinal, payload
+    from landed_payloads
+    where ordinal in (select ordinal from event_verdicts where reason is not null)
+)
 select
     v.ordinal,
     v.event_id,
@@ -15,7 +20,7 @@ select
     v.received_at,
     coalesce(f.line, encode(p.payload)) as payload
 from event_verdicts as v
-left join landed_payloads as p on p.ordinal = v.ordinal
+left join payloads as p on p.ordinal = v.ordinal
 anti join found_duplicates as d on d.ordinal = v.ordinal
 left join contracts as c on c.contract = v.contract
 left join failure_owners as o on o.reason = v.reason
