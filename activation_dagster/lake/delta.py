@@ -278,9 +278,7 @@ def local_path(uri: str) -> str:
 
 def checksum_of(connection: duckdb.DuckDBPyConnection, table: LakeTable, source: str) -> str:
     """A checksum of the keys of a relation's rows that depends neither on their order nor on the engine's version."""
-    found = connection.execute(
-        f"select coalesce(bit_xor(md5_number({table.key})), 0) from {source} as kept"
-    ).fetchone()
+    found = connection.execute(f"select coalesce(bit_xor(md5_number({table.key})), 0) from {source} as kept").fetchone()
     return str(found[0]) if found else "0"
 
 

@@ -102,7 +102,9 @@ CASES = [
         name="what is no sound JSON has no text",
         given={
             "line_faults": LINE_FAULTS,
-            "landed_lines": rows_of("segment_no, line_no, line", "0, 1, '{}'", "0, 2, null", "0, 9, 'x{'", "1, 1, '[]'"),
+            "landed_lines": rows_of(
+                "segment_no, line_no, line", "0, 1, '{}'", "0, 2, null", "0, 9, 'x{'", "1, 1, '[]'"
+            ),
         },
         shown="ordinal, payload",
         expected=[(1, "{}"), (4294967297, "[]")],
