@@ -51,11 +51,15 @@ def write_merges(run: BatchRun, merges: Sequence[Merge]) -> None:
         return
     arrivals = _arrivals(run, merges)
     waiting = iter(merges)
-    while chunk := list(islice(waiting, MERGES_AT_ONCE)):
+    chunk = list(islice(waiting, MERGES_AT_ONCE))
+    while chunk:
         with run.state.write() as connection:
             lock_subjects(connection, {profile for merge in chunk for profile in (merge.winner, merge.loser)})
             for merge in chunk:
                 _write_merge(connection, merge, arrivals, position=run.position)
+        chunk = list(islice(waiting, MERGES_AT_ONCE))
+        if chunk:
+            run.places.at("resolved.merges")
 
 
 def _write_merge(connection: Connection, merge: Merge, arrivals: _Arrivals, *, position: int) -> None:
