@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import select
 
 from activation_dagster.domain.audiences import MILLIONTH, Measure, MeasureCondition
 from activation_dagster.domain.batches import Phase, PhaseReport
-from activation_dagster.domain.consent import ConsentStatus
 from activation_dagster.domain.contracts import Call
 from activation_dagster.lake.contract_sql import literal
 from activation_dagster.lake.paths import json_at
 from activation_dagster.lake.tables import MEMBERSHIPS
 from activation_dagster.pipeline.batch_run import BatchRun
-from activation_dagster.pipeline.merged_choices import denials_that_stay
+from activation_dagster.pipeline.choices import choice_rows, make_new_choices, make_speaking_events
 from activation_dagster.pipeline.resolve import compute_resolved
 from activation_dagster.registry.contract_set import ContractSet
 from activation_dagster.state import identity, memberships, profiles
 from activation_dagster.state.batches import looked_at_until
 from activation_dagster.state.bulk import select_in
-from activation_dagster.state.consent import COLUMNS, insert_choices, record_id
+from activation_dagster.state.consent import COLUMNS, insert_choices
 from activation_dagster.state.instants import micros
 from activation_dagster.state.tables import (
     consent_records,
@@ -49,33 +48,11 @@ NOTHING = (None, None, None)
 
 def _compute_additions(run: BatchRun) -> None:
     """Make `new_traits`, `new_activity` and `new_choices`: what the batch's events say of their profiles."""
-    _speaking_events(run)
+    make_speaking_events(run, calls=(Call.IDENTIFY,))
     _new_traits(run)
     _new_activity(run)
-    _new_choices(run)
+    make_new_choices(run)
     run.engine.forget("speaking_events")
-
-
-def _speaking_events(run: BatchRun) -> None:
-    """Make `speaking_events`: the few whose traits or context say something of the person, read once."""
-    names = {mapping.event_name for mapping in run.contracts.consent.mappings}
-    slugs = sorted(
-        contract.slug
-        for contract in run.contracts.events.values()
-        if contract.name in names or contract.call is Call.IDENTIFY
-    )
-    run.engine.make(
-        "speaking_ordinals",
-        "select v.ordinal, v.event_id, v.contract, v.contract_version, v.event_type, v.occurred_at, v.received_at, "
-        "r.profile_id from validated_events as v join resolved_events as r on r.ordinal = v.ordinal "
-        f"where r.profile_id is not null and v.contract in ({', '.join(map(literal, slugs)) or literal('')})",
-    )
-    run.engine.make(
-        "speaking_events",
-        "select s.*, e.properties, e.traits, e.context from ingested_events as e "
-        "join speaking_ordinals as s on s.ordinal = e.ordinal",
-    )
-    run.engine.forget("speaking_ordinals")
 
 
 def _new_traits(run: BatchRun) -> None:
@@ -153,32 +130,6 @@ def longest_window(contracts: ContractSet, measure: Measure) -> int | None:
     return None if None in windows else max(filter(None, windows), default=None)
 
 
-def _new_choices(run: BatchRun) -> None:
-    parts: list[str] = []
-    for mapping in run.contracts.consent.mappings:
-        slug = next(
-            contract.slug
-            for contract in run.contracts.events.values()
-            if contract.name == mapping.event_name and contract.call == mapping.event_type
-        )
-        channels = ", ".join(literal(channel) for channel in mapping.channels)
-        parts.append(
-            f"select e.profile_id, e.event_id, e.contract_version, {literal(mapping.purpose)} as purpose, "
-            f"unnest([{channels}]) as channel, {json_at(mapping.path)} as choice, "
-            f"least(e.occurred_at, e.received_at) as decided_at, {literal(mapping.mapping_id)} as mapping_id "
-            f"from speaking_events as e where e.contract = {literal(slug)}"
-        )
-    run.engine.make(
-        "new_choices",
-        "select * from (\n"
-        + "\nunion all\n".join(parts)
-        + "\n) where choice in ('true', 'false') and profile_id is not null"
-        if parts
-        else "select '' as profile_id, '' as event_id, '' as contract_version, '' as purpose, '' as channel, "
-        "'' as choice, now()::timestamp as decided_at, '' as mapping_id where false",
-    )
-
-
 def _write_additions(run: BatchRun) -> None:
     """Write what `_compute_additions` found, keyed by the batch's position: doing so again adds nothing."""
     position = run.position
@@ -202,38 +153,10 @@ def _write_additions(run: BatchRun) -> None:
         ),
     )
     run.places.at("consented.facts")
-    rows = chain(denials_that_stay(run), _choice_rows(run))
+    rows = choice_rows(run)
     while chunk := list(islice(rows, CHOICES_AT_ONCE)):
         with run.state.write() as connection:
             insert_choices(connection, chunk)
-
-
-def _choice_rows(run: BatchRun) -> Iterator[tuple[Any, ...]]:
-    query = (
-        "select profile_id, event_id, contract_version, purpose, channel, choice, decided_at, mapping_id "
-        "from new_choices order by profile_id, event_id, purpose, channel"
-    )
-    for profile, event_id, version, purpose, channel, choice, decided_at, mapping_id in run.engine.rows(query):
-        status = ConsentStatus.GRANTED if choice == "true" else ConsentStatus.DENIED
-        decided = _utc(decided_at)
-        yield (
-            record_id(
-                source=event_id,
-                profile_id=profile,
-                purpose=purpose,
-                channel=channel,
-                status=status,
-                decided_at=decided,
-            ),
-            profile,
-            purpose,
-            channel,
-            status.value,
-            micros(decided),
-            run.position,
-            event_id,
-            json.dumps({"mapping": mapping_id, "contract_version": version}),
-        )
 
 
 def _utc(moment: datetime) -> datetime:

@@ -22,7 +22,16 @@ from activation_dagster.state.instants import instant, micros
 from activation_dagster.state.subjects import cluster_of, lock_cluster, lock_subjects
 from activation_dagster.state.tables import consent_records, profiles
 
-__all__ = ["COLUMNS", "cluster_of", "insert_choices", "lock_subjects", "record_choice", "record_id", "records_of"]
+__all__ = [
+    "COLUMNS",
+    "cluster_of",
+    "insert_choices",
+    "lock_subjects",
+    "record_choice",
+    "record_id",
+    "record_of",
+    "records_of",
+]
 
 COLUMNS = (
     "record_id",
@@ -75,7 +84,7 @@ def record_choice(
                 select(consent_records).where(consent_records.c.record_id == identity)
             ).one_or_none()
             if standing is not None:
-                return _record(tuple(standing))
+                return record_of(tuple(standing))
             _require_profile(connection, profile_id)
             seq = record_act(
                 connection,
@@ -133,11 +142,12 @@ def records_of(
         query = query.where(consent_records.c.seq <= up_to_seq)
     found: dict[str, list[ConsentRecord]] = {}
     for row in select_in(connection, query, consent_records.c.profile_id, profile_ids):
-        found.setdefault(row[1], []).append(_record(row))
+        found.setdefault(row[1], []).append(record_of(row))
     return found
 
 
-def _record(row: tuple[Any, ...]) -> ConsentRecord:
+def record_of(row: tuple[Any, ...]) -> ConsentRecord:
+    """The record of one row; values in the order of `COLUMNS`."""
     return ConsentRecord(
         record_id=row[0],
         profile_id=row[1],

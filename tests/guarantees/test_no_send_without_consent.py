@@ -84,6 +84,48 @@ def only(*events: Whole) -> Callable[[str], list[Whole]]:
     return lambda _: list(events)
 
 
+def on_device(device: str, *, marketing: bool, at: datetime = BEFORE) -> Whole:
+    """The answer of somebody who is known by a device alone."""
+    return choice(f"{device}-a", at=at, device=device, marketing=marketing)
+
+
+def is_one(name: str, device: str) -> Whole:
+    """The device turns out to be this person's."""
+    return identify(f"{name}-{device}-one", at=BEFORE + timedelta(hours=4), user=name, device=device)
+
+
+def said_no_and_then_yes_as_another(who: str) -> list[Whole]:
+    phone = f"{who}-phone"
+    return [
+        answer(who, marketing=False),
+        on_device(phone, marketing=True, at=BEFORE + timedelta(hours=1)),
+        is_one(who, phone),
+    ]
+
+
+def said_yes_and_is_another_who_said_no(who: str) -> list[Whole]:
+    phone = f"{who}-phone"
+    return [
+        on_device(phone, marketing=False),
+        answer(who, marketing=True, at=BEFORE + timedelta(hours=1)),
+        is_one(who, phone),
+    ]
+
+
+def is_another_who_is_another_who_said_no(who: str) -> list[Whole]:
+    """An address joins two devices, one of which said no; then one of the devices is this person's."""
+    phone, tablet = f"{who}-phone", f"{who}-tablet"
+    mail = {"email": f"{who}@shop.test"}
+    return [
+        on_device(phone, marketing=True, at=BEFORE + timedelta(hours=2)),
+        on_device(tablet, marketing=False),
+        answer(who, marketing=True, at=BEFORE + timedelta(hours=1)),
+        identify(f"{who}-m1", at=BEFORE, device=phone, **mail),
+        identify(f"{who}-m2", at=BEFORE, device=tablet, **mail),
+        is_one(who, phone),
+    ]
+
+
 CASES = {
     "silence": Case(said=only(), reason="consent_unknown"),
     "a no": Case(said=lambda who: [answer(who, marketing=False)], reason="consent_denied"),
@@ -148,8 +190,11 @@ CASES = {
     "a country that no region has": Case(
         said=lambda who: [answer(who, marketing=True, at=YEARS_AGO)], reason="consent_expired", country="Atlantis"
     ),
-    # Known gap, see CHANGELOG.md: a *no* and a later *yes* of two profiles that become one in the same batch as the
-    # choices themselves. The later choice counts there; between batches the *no* stays.
+    "a no before a merge": Case(said=said_no_and_then_yes_as_another, reason="consent_denied"),
+    "a merge with somebody who said no": Case(said=said_yes_and_is_another_who_said_no, reason="consent_denied"),
+    "a merge with somebody who merged with somebody who said no": Case(
+        said=is_another_who_is_another_who_said_no, reason="consent_denied"
+    ),
 }
 
 
@@ -207,6 +252,25 @@ def test_a_candidate_is_refused_for_what_the_person_said_last(case: str, asked: 
 
 def test_only_who_said_yes_is_sent_anything(asked: Asked) -> None:
     assert asked.sent_to == {"glad"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        said_no_and_then_yes_as_another,
+        said_yes_and_is_another_who_said_no,
+        is_another_who_is_another_who_said_no,
+    ],
+)
+def test_who_said_no_as_another_is_sent_nothing_though_all_comes_in_one_batch(
+    said: Callable[[str], list[Whole]], shop: Shop, far_end: FarEnd
+) -> None:
+    shop.land(written(*buyer("ann"), *said("ann"), trigger("ann")), at=NOW)
+    assert len(shop.work()) == 1
+    assert decisions_of(shop, "ann") == {("refuse", "consent_denied")}
+    delivered = shop.deliver()
+    assert (delivered.claimed, delivered.refused) == (0, 0)
+    nothing_arrived(shop, far_end)
 
 
 # -- between the decision and the claim -------------------------------------------------------------------------------

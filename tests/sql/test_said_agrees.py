@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from activation_dagster.lake.engine import Engine
 from activation_dagster.lake.paths import json_at, text_at
-from activation_dagster.pipeline.consent import _new_choices, _new_traits
+from activation_dagster.pipeline.choices import make_new_choices
+from activation_dagster.pipeline.consent import _new_traits
 from tests.domain.plain_job import at
 from tests.sql.promised import SQL, Promised, contracts_today
 
@@ -167,7 +168,7 @@ def test_only_true_and_false_are_choices_and_none_is_made_later_than_it_was_rece
     ]
     put_speaking(promised.engine, events, contract="consent_preference_updated")
     run: Any = promised
-    _new_choices(run)
+    make_new_choices(run)
     rows = promised.engine.rows(
         "select event_id, purpose, channel, choice, decided_at from new_choices order by event_id"
     )
