@@ -225,11 +225,12 @@ def test_every_hour_is_looked_into_at_first_and_then_now_and_again(installation:
 def test_events_that_arrived_under_a_wrong_clock_are_worked_off_too(installation: Installation, clock: Clock) -> None:
     installation.land(lines(), at=clock.now - timedelta(days=4000), suffix="past")
     installation.land(lines(seed=2), at=clock.now + timedelta(days=4000), suffix="future")
+    before = hour_key(this_hour())
     results = installation.work()
     assert [result.success for result in results] == [True, True]
     past, future = (result.dagster_run.tags["dagster/partition"] for result in results)
     assert past == FIRST_HOUR
-    assert future == hour_key(this_hour())
+    assert before <= future <= hour_key(this_hour())
     with installation.places() as places:
         assert totals(places).received == 200
 
