@@ -29,7 +29,7 @@ def verify(
     if report.mended_logs:
         say(f"Empty log entries were moved away: {', '.join(report.mended_logs)}.")
     if report.orphan_rows:
-        say(f"{report.orphan_rows:,} rows belong to phases that are not closed; nobody reads them.")
+        say(f"{report.orphan_rows:,} rows belong to phases or copies that are not closed yet.")
     print_table(
         ["table", "hour", "batch", "phase", "expected", "found", "rebuilt", "why not"],
         [
