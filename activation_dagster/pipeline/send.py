@@ -86,9 +86,15 @@ def _call(
 ) -> None:
     """Send the claimed messages in calls of the endpoint's size, and write each call's answers before the next call.
 
-    Where a destination has no idempotency key, each answer is on disk before the next message leaves.
+    Where a destination has no idempotency key, each answer is on disk before the next message leaves. No call begins
+    once the claim's lease is over: somebody else may have taken the sends by then. What was not called is due again.
     """
     waiting = list(claimed)
+    ours_until = min((send.lease_until for send in waiting), default=None)
+
+    def may_go_on() -> bool:
+        return ours_until is not None and clock() < ours_until
+
     size = endpoint.batch_size if endpoint.is_idempotent else max(len(waiting), 1)
 
     def write(receipts: Sequence[Receipt]) -> None:
@@ -106,8 +112,8 @@ def _call(
     for start in range(0, len(waiting), size):
         messages = [send.message for send in waiting[start : start + size]]
         if endpoint.is_idempotent:
-            receipts = destination.deliver(endpoint, messages)
+            receipts = destination.deliver(endpoint, messages, may_go_on=may_go_on)
             places.at("sends.called")
             write(receipts)
         else:
-            destination.deliver(endpoint, messages, on_receipt=write_at_once)
+            destination.deliver(endpoint, messages, on_receipt=write_at_once, may_go_on=may_go_on)

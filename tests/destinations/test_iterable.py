@@ -341,6 +341,43 @@ def test_failures_that_the_reply_counts_but_does_not_name_are_found_one_by_one(
     assert outcomes(receipts) == [Outcome.REJECTED] + [Outcome.DELIVERED] * 3
 
 
+# No further call may begin --------------------------------------------------------------------------------------------
+
+
+def so_many_calls(count: int) -> Callable[[], bool]:
+    """Lets so many calls begin."""
+    answers = iter([True] * count)
+    return lambda: next(answers, False)
+
+
+def test_the_search_for_a_guilty_message_ends_where_no_call_may_begin(
+    iterable: IterableDestination, far_end: FarEnd
+) -> None:
+    iterable.deliver(TRACK, [message(1_000)])  # fixes the field's type
+    messages = numbered(8, TRACK)
+    messages[7] = message(7, data_fields={"cart_value": "many"})
+    # profiles, all eight, the first half, the second half
+    receipts = iterable.deliver(TRACK, messages, may_go_on=so_many_calls(4))
+    assert outcomes(receipts) == [Outcome.DELIVERED] * 4 + [Outcome.RETRY] * 4
+    assert reasons(receipts[4:]) == [SendFailure.LEASE_OVER] * 4
+    again = iterable.deliver(TRACK, messages[4:])
+    assert outcomes(again) == [Outcome.DELIVERED] * 3 + [Outcome.REJECTED]
+
+
+def test_what_may_have_arrived_when_the_search_ends_is_in_doubt(iterable: IterableDestination, far_end: FarEnd) -> None:
+    far_end.order(TRACK.path, "status", status=200, reply={"successCount": 3, "failCount": 1})
+    receipts = iterable.deliver(TRACK, numbered(4, TRACK), may_go_on=so_many_calls(2))
+    assert outcomes(receipts) == [Outcome.IN_DOUBT] * 4
+
+
+def test_journeys_are_triggered_one_by_one_while_a_call_may_begin(
+    iterable: IterableDestination, far_end: FarEnd
+) -> None:
+    receipts = iterable.deliver(TRIGGER, numbered(4, TRIGGER), may_go_on=so_many_calls(3))
+    assert outcomes(receipts) == [Outcome.DELIVERED] * 2 + [Outcome.RETRY] * 2
+    assert far_end.summary()["workflow_entries"] == 2
+
+
 # The profile upsert comes first ---------------------------------------------------------------------------------------
 
 
