@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# No deadline: two cores shared with a PostgreSQL and a Dagster say nothing about one example.
-settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
-settings.register_profile("dev", deadline=None, max_examples=1_000, print_blob=True)
+# No deadline and no verdict on slow drawing: two cores shared with a PostgreSQL and a Dagster say nothing about either.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("ci", PATIENT, derandomize=True, database=None)
+settings.register_profile("dev", PATIENT, max_examples=1_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

@@ -18,9 +18,11 @@ import pytest
 from sqlalchemy import delete, update
 
 from activation_dagster import cli
+from activation_dagster.domain.reasons import IncidentKind
 from activation_dagster.lake.tables import DECISIONS, VALIDATED
 from activation_dagster.pipeline.places import Places
 from activation_dagster.settings import load_settings
+from activation_dagster.state.incidents import open_incident
 from activation_dagster.state.tables import sends
 from activation_dagster.wiring import open_places
 from tests.databases import dialect, migrated_sqlite, new_state_url, postgres
@@ -55,7 +57,8 @@ Run = Callable[..., Ended]
 
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs `activation …` in this process, through the door that the script goes through."""
+    """Runs `activation …` in this process, through the door that the script goes through; its output is piped."""
+    monkeypatch.delenv("COLUMNS", raising=False)
 
     def go(*words: str) -> Ended:
         capfd.readouterr()
@@ -344,6 +347,32 @@ def test_what_drives_a_terminal_is_never_printed(run: Run, home: Path, tmp_path:
         assert not set(ended.out) & {"\x1b", "\x07"}
     assert "[bold]" in run("quarantine", "list").out  # what data says is no markup
     assert len(run("quarantine", "show", "--reveal", "--json").json) == 2
+
+
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("words", ["quarantine list", "sends list", "incidents list --all", "status", "explain"])
+def test_readers_fit_the_terminal_and_cut_nothing_off(
+    run: Run, worked: Path, places: Places, monkeypatch: pytest.MonkeyPatch, words: str, width: int
+) -> None:
+    with places.state.write() as connection:
+        sentence = "A run failed: its process died, in run 0a1b2c3d of batch b0123. Look at the run in Dagster."
+        incident = open_incident(
+            connection, IncidentKind.RUN_FAILED, about="x", owner="platform", sentence=sentence, now=places.clock()
+        )
+    said = words.split()
+    must_be_whole = {
+        "quarantine list": ["product_purchased", "contract_violation", "properties.price", "field"],
+        "sends list": [send["send_key"][:13] for send in run("sends", "list", "--json").json],
+        "incidents list --all": [incident, "run_failed", "owner platform"],
+        "status": ["Both sums hold in every batch."],
+        "explain": ["decision:", "answer:"],
+    }[words]
+    if words == "explain":
+        said += [run("sends", "list", "--json").json[0]["send_key"]]
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = run(*said).out
+    assert max(map(len, out.splitlines())) <= width
+    assert [part for part in must_be_whole if part not in out] == []
 
 
 def test_sends_are_listed_and_what_they_say_of_a_person_is_masked(run: Run, worked: Path) -> None:

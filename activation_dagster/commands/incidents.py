@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from activation_dagster.commands.installation import opened
-from activation_dagster.commands.printing import AsJson, By, Limit, print_json, print_table, say
+from activation_dagster.commands.printing import AsJson, By, Limit, print_json, say, shown
 
 app = typer.Typer(help="What went wrong, and how it ended.", no_args_is_help=True)
 
@@ -27,11 +27,13 @@ def list_them(
     if as_json:
         print_json(found)
         return
-    print_table(
-        ["incident", "opened", "kind", "owner", "what, where, what to do", "resolved"],
-        [(i.incident_id, i.opened_at, i.kind, i.owner, i.sentence, i.resolution) for i in found],
-        empty="No incident is open." if not with_resolved else "There never was an incident.",
-    )
+    if not found:
+        say("No incident is open." if not with_resolved else "There never was an incident.")
+    for incident in found:
+        say(f"{incident.incident_id}  {incident.kind}  owner {incident.owner}  opened {shown(incident.opened_at)}")
+        say(incident.sentence, indent=4)
+        if incident.resolved_at is not None:
+            say(f"resolved {shown(incident.resolved_at)} by {incident.resolved_by}: {incident.resolution}", indent=4)
 
 
 @app.command()

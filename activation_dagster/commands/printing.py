@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -53,15 +54,26 @@ def print_json(value: Any) -> None:
 
 
 def console() -> Console:
-    """Where people read: as wide as the terminal, or 100 columns where there is none."""
+    """Where people read: as wide as COLUMNS says, or the terminal, or 100 columns where there is neither."""
     from rich.console import Console
 
-    is_terminal = sys.stdout.isatty()
-    return Console(width=None if is_terminal else WIDTH, highlight=False, soft_wrap=False)
+    is_told = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
+    return Console(width=None if is_told else WIDTH, highlight=False, soft_wrap=False)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", empty: str = "") -> None:
-    """Print rows as a table; numbers stand right. Without rows, the sentence `empty`."""
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    title: str = "",
+    empty: str = "",
+    may_go: Sequence[str] = (),
+) -> None:
+    """Print rows as a table; numbers stand right. Without rows, the sentence `empty`.
+
+    Nothing is ever cut off. Where the table is too wide, the columns of `may_go` are left out one after the other until
+    it fits, and a sentence says so; where it still does not, cells are broken into lines.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -72,15 +84,51 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
     if not kept:
         console().print(Text(empty or "Nothing."))
         return
-    made = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, title_style="bold")
-    for place, column in enumerate(columns):
+    least = {
+        column: _least_width([column, *(shown(row[place]) for row in kept)]) for place, column in enumerate(columns)
+    }
+    left_out: list[str] = []
+    for column in may_go:
+        if _width([least[name] for name in columns if name not in left_out]) > console().width:
+            left_out.append(column)
+    fits = _width([least[name] for name in columns if name not in left_out]) <= console().width
+    made = Table(
+        title=title or None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        title_style="bold",
+    )
+    places = [place for place, column in enumerate(columns) if column not in left_out]
+    for place in places:
         cells = [row[place] for row in kept]
         is_number = all(isinstance(cell, int) and not isinstance(cell, bool) for cell in cells)
-        is_short = max(len(shown(cell)) for cell in cells) <= SHORT
-        made.add_column(column, justify="right" if is_number else "left", overflow="fold", no_wrap=is_short)
+        is_whole = fits and max(len(shown(cell)) for cell in cells) <= SHORT
+        made.add_column(
+            columns[place], justify="right" if is_number else "left", overflow="fold", no_wrap=is_whole or is_number
+        )
     for row in kept:
-        made.add_row(*(Text(shown(cell)) for cell in row))  # Text: what data says is no markup
+        made.add_row(*(Text(shown(row[place])) for place in places))  # Text: what data says is no markup
+    console().print()
     console().print(made)
+    console().print()
+    if left_out:
+        say(f"Left out for want of room: {', '.join(left_out)}; --json has everything.")
+
+
+def _least_width(cells: Sequence[str]) -> int:
+    """So much room a column needs: its longest cell, or a piece of it where that is a sentence."""
+    from rich.cells import cell_len
+
+    longest = max(map(cell_len, cells))
+    return longest if longest <= SHORT else max(SHORT, cell_len(cells[0]))
+
+
+def _width(columns: Sequence[int]) -> int:
+    """How wide a table of columns so wide is; two spaces stand between them."""
+    return sum(columns) + 2 * (len(columns) - 1)
 
 
 def say(sentence: str, *, indent: int = 0) -> None:

@@ -27,6 +27,7 @@ def list_them(*, as_json: AsJson = False) -> None:
         ["event", "reason", "field", "events", "owner", "first seen", "last seen"],
         [(g.event, g.reason, g.field, g.events, g.owner, g.first_seen_at, g.last_seen_at) for g in found],
         empty="Nothing waits.",
+        may_go=("first seen", "last seen", "owner"),
     )
 
 

@@ -64,6 +64,7 @@ def list_them(
             for s in found
         ],
         empty="The ledger holds no such send.",
+        may_go=("profile",),
     )
     if len(found) == limit:
         say(f"Only the newest {limit:,}; ask for more with --limit.")

@@ -66,8 +66,8 @@ def materialised(asset: str, table: LakeTable, worked: Sequence[Worked], *, uri:
     )
 
 
-def delivered(report: DeliveryReport, sums: Sequence[BatchSums], *, uri: str) -> Result:
-    """What a delivery did, and whether the ledger adds up."""
+def delivered(report: DeliveryReport, sums: Sequence[BatchSums], *, uri: str, lake_uri: str) -> Result:
+    """What a delivery did, what of it is in the lake now, and whether the ledger adds up."""
     return Result(
         asset_key="sends",
         metadata={
@@ -79,6 +79,10 @@ def delivered(report: DeliveryReport, sums: Sequence[BatchSums], *, uri: str) ->
             "rejected": report.rejected,
             "waiting": report.waiting,
             "unknown": report.unknown,
+            "lake_uri": lake_uri,
+            "copied_batches": report.copied.batches,
+            "copied_rows": report.copied.rows,
+            **({"not_copied": report.copied.obstacle} if report.copied.obstacle else {}),
         },
         check_results=[_result(check, [("", check.judge(sums))]) for check in OF_DELIVERIES],
     )

@@ -214,7 +214,7 @@ def send_decisions(context: AssetExecutionContext, workbench: ResourceParam[Work
             description=(
                 "The ledger: every send once, claimed under its key with consent read again, and what the destination "
                 "answered. Materialising it delivers what is due; it never makes anything due.\n\n"
-                f"A row is {SENDS.grain}."
+                f"Its copy in the lake follows. A row of it is {SENDS.grain}."
             ),
             group_name="execution",
             owners=["team:platform"],
@@ -229,7 +229,9 @@ def sends(context: AssetExecutionContext, workbench: ResourceParam[Workbench]) -
     batch_id = context.run.tags.get(BATCH_TAG)
     report = workbench.deliver(rounds=ROUNDS if batch_id is None else ROUNDS_AFTER_A_BATCH)
     context.log_event(reached(report))
-    return delivered(report, workbench.sums(batch_id), uri=workbench.places.state.where)
+    return delivered(
+        report, workbench.sums(batch_id), uri=workbench.places.state.where, lake_uri=workbench.uri_of(SENDS)
+    )
 
 
 def _with_kinds(spec: AssetSpec, *kinds: str) -> AssetSpec:

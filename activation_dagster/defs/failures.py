@@ -64,9 +64,8 @@ def _crash(instance: DagsterInstance, run: DagsterRun, batch_id: str) -> Iterato
         # Only our own sentences: others quote values, and so personal data.
         cause += f" ({error.message.removeprefix(f'{ours.__module__}.{ours.__qualname__}: ').strip()})"
     yield Failure(
-        # No kind of incident says "a run failed"; this one's owner is the same. It names no batch, because a batch
-        # that is named here waits for a person, and this one is tried again by itself.
-        kind=IncidentKind.LAKE_DAMAGED if ours is LakeDamaged else IncidentKind.CHECK_FAILED,
+        # It names no batch, because a batch that is named here waits for a person; this one is tried again by itself.
+        kind=IncidentKind.LAKE_DAMAGED if ours is LakeDamaged else IncidentKind.RUN_FAILED,
         about=f"{run.job_name}:{step}:{'' if error is None else error.cls_name}",
         batch_id="",
         sentence=(

@@ -59,7 +59,7 @@ def newest_arrival(connection: Connection) -> datetime | None:
         .order_by(batch_segments.c.segment_id.desc())  # an id begins with the time of sealing; the key is an index
         .limit(1)
     ).scalar()
-    found = None if newest is None else SEGMENT_ID.match(newest)
+    found = None if newest is None else SEGMENT_ID.fullmatch(newest)
     return None if found is None else instant(int(found["sealed_ms"]) * 1_000)
 
 

@@ -118,12 +118,6 @@ class Workbench:
     def _carry_out(self, run: BatchRun, phase: Phase) -> PhaseReport:
         from activation_dagster.pipeline.work import VERBS
 
-        ground = PHASES[PHASES.index(phase) - 1]
-        if ground is not Phase.PLANNED and not run.was_closed(ground):
-            raise WrongUse(
-                f"The batch {run.batch.batch_id} cannot be {phase} before it is {ground}, in this run's selection. "
-                "Select the assets before this one too, or leave the batch to the landing sensor."
-            )
         give_up_at = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:

@@ -9,7 +9,15 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from activation_dagster.destinations.protocol import Access, OnReceipt, check_call, pass_by
+from activation_dagster.destinations.protocol import (
+    Access,
+    MayGoOn,
+    OnReceipt,
+    always,
+    check_call,
+    not_begun,
+    pass_by,
+)
 from activation_dagster.domain.destinations import DestinationContract, Endpoint
 from activation_dagster.domain.reasons import SendFailure
 from activation_dagster.domain.sends import Json, Message, Outcome, Receipt
@@ -36,21 +44,32 @@ class FileDestination:
         """Nothing stays open between deliveries."""
 
     def deliver(
-        self, endpoint: Endpoint, messages: Sequence[Message], *, on_receipt: OnReceipt = pass_by
+        self,
+        endpoint: Endpoint,
+        messages: Sequence[Message],
+        *,
+        on_receipt: OnReceipt = pass_by,
+        may_go_on: MayGoOn = always,
     ) -> list[Receipt]:
         """See `Destination.deliver`; all or none of the new lines are written. Every endpoint is idempotent here."""
         check_call(self._contract, endpoint, messages)
+        if may_go_on():
+            receipts = self._deliver(messages)
+        else:
+            receipts = [not_begun(message.send_key) for message in messages]
+        for receipt in receipts:
+            on_receipt(receipt)
+        return receipts
+
+    def _deliver(self, messages: Sequence[Message]) -> list[Receipt]:
         lines = {message.send_key: _line(message) for message in messages}
         written: tuple[Outcome, str] = self._write({key: line for key, line in lines.items() if line is not None})
-        receipts = [
+        return [
             _receipt(message, (Outcome.REJECTED, SendFailure.REJECTED_BY_DESTINATION))
             if lines[message.send_key] is None
             else _receipt(message, written)
             for message in messages
         ]
-        for receipt in receipts:
-            on_receipt(receipt)
-        return receipts
 
     def _write(self, lines: Mapping[str, bytes]) -> tuple[Outcome, str]:
         if not lines:

@@ -22,7 +22,15 @@ from activation_dagster.destinations.iterable_replies import (
     troubled,
 )
 from activation_dagster.destinations.pace import Pacer
-from activation_dagster.destinations.protocol import Access, OnReceipt, check_call, pass_by
+from activation_dagster.destinations.protocol import (
+    Access,
+    MayGoOn,
+    OnReceipt,
+    always,
+    check_call,
+    not_begun,
+    pass_by,
+)
 from activation_dagster.domain.destinations import DestinationContract, Endpoint
 from activation_dagster.domain.reasons import SendFailure
 from activation_dagster.domain.sends import Json, Message, Outcome, Receipt
@@ -80,7 +88,12 @@ class IterableDestination:
         self._client.close()
 
     def deliver(
-        self, endpoint: Endpoint, messages: Sequence[Message], *, on_receipt: OnReceipt = pass_by
+        self,
+        endpoint: Endpoint,
+        messages: Sequence[Message],
+        *,
+        on_receipt: OnReceipt = pass_by,
+        may_go_on: MayGoOn = always,
     ) -> list[Receipt]:
         """See `Destination.deliver`. The profile upsert is repeatable, so its doubts are retries: no message went."""
         if endpoint.name not in (TRACK, TRIGGER_WORKFLOW):
@@ -89,32 +102,34 @@ class IterableDestination:
                 f"not know. Name the endpoint '{TRACK}' or '{TRIGGER_WORKFLOW}' in its contract."
             )
         check_call(self._contract, endpoint, messages)
-        receipts = self._upsert_profiles(messages)
+        receipts = self._upsert_profiles(messages, may_go_on)
         welcome = [message for message in messages if message.send_key not in receipts]
         for receipt in receipts.values():
             on_receipt(receipt)
         if endpoint.name == TRACK:
-            tracked = self._track(endpoint, welcome)
+            tracked = self._track(endpoint, welcome, may_go_on)
             for receipt in tracked.values():
                 on_receipt(receipt)
             receipts |= tracked
         else:
-            receipts |= self._trigger(endpoint, welcome, on_receipt)
+            receipts |= self._trigger(endpoint, welcome, on_receipt, may_go_on)
         return [receipts[message.send_key] for message in messages]
 
-    def _upsert_profiles(self, messages: Sequence[Message]) -> dict[str, Receipt]:
+    def _upsert_profiles(self, messages: Sequence[Message], may_go_on: MayGoOn) -> dict[str, Receipt]:
         """The receipts of the messages that must go no further, because their profile is not there."""
         items, receipts = _encode(messages, _profile_update)
-        receipts |= self._call_in_bulk(self._contract.profile_endpoint, "users", items)
+        receipts |= self._call_in_bulk(self._contract.profile_endpoint, "users", items, may_go_on)
         return {
             key: _nothing_sent(receipt) for key, receipt in receipts.items() if receipt.outcome is not Outcome.DELIVERED
         }
 
-    def _track(self, endpoint: Endpoint, messages: Sequence[Message]) -> dict[str, Receipt]:
+    def _track(self, endpoint: Endpoint, messages: Sequence[Message], may_go_on: MayGoOn) -> dict[str, Receipt]:
         items, receipts = _encode(messages, _event)
-        return receipts | self._call_in_bulk(endpoint, "events", items)
+        return receipts | self._call_in_bulk(endpoint, "events", items, may_go_on)
 
-    def _trigger(self, endpoint: Endpoint, messages: Sequence[Message], on_receipt: OnReceipt) -> dict[str, Receipt]:
+    def _trigger(
+        self, endpoint: Endpoint, messages: Sequence[Message], on_receipt: OnReceipt, may_go_on: MayGoOn
+    ) -> dict[str, Receipt]:
         """One call a message; after the first trouble no more is put at risk, the rest waits."""
         items, receipts = _encode(messages, _trigger_call)
         for receipt in receipts.values():
@@ -122,26 +137,34 @@ class IterableDestination:
         trouble: Reply | None = None
         for item in items:
             key = item.named.send_key
-            if trouble is None:
+            if trouble is not None:
+                receipts[key] = not_called(key, trouble)
+            elif not may_go_on():
+                receipts[key] = not_begun(key)
+            else:
                 reply = self._post(endpoint, item.encoded)
                 if is_trouble(reply):
                     trouble = reply
                     receipts[key] = troubled(key, reply)
                 else:
                     receipts[key] = (delivered if reply.verdict is Verdict.TAKEN else rejected)(key, reply)
-            else:
-                receipts[key] = not_called(key, trouble)
             on_receipt(receipts[key])
         return receipts
 
-    def _call_in_bulk(self, endpoint: Endpoint, list_name: str, items: Sequence[_Item]) -> dict[str, Receipt]:
+    def _call_in_bulk(
+        self, endpoint: Endpoint, list_name: str, items: Sequence[_Item], may_go_on: MayGoOn
+    ) -> dict[str, Receipt]:
         """Sends in calls that fit; a refused call is halved until its guilty items are alone. Repeatable calls only.
 
         One guilty item of n costs about 2·log2(n) further calls; after the first trouble the rest is not called.
         """
         receipts: dict[str, Receipt] = {}
+        taken_in_part: set[str] = set()
         waiting = _in_calls(items, endpoint.batch_size)[::-1]
         while waiting:
+            if not may_go_on():
+                rest = [item.named.send_key for later in waiting for item in later]
+                return receipts | {key: not_begun(key, may_have_arrived=key in taken_in_part) for key in rest}
             call = waiting.pop()
             reply = self._post(endpoint, _bulk_body(list_name, call))
             if is_trouble(reply):
@@ -153,6 +176,8 @@ class IterableDestination:
             if len(untold) == 1 and len(call) == 1:
                 receipts[untold[0].named.send_key] = rejected(untold[0].named.send_key, reply)
             elif untold:
+                if reply.verdict is not Verdict.REFUSED:
+                    taken_in_part.update(item.named.send_key for item in untold)
                 waiting.extend(half for half in reversed(_halves(untold)) if half)
         return receipts
 

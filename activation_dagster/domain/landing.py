@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-SEGMENT_ID = re.compile(r"^(?P<sealed_ms>\d{13})-[a-z0-9]{1,40}$")
+SEGMENT_ID = re.compile(r"(?P<sealed_ms>[0-9]{13})-[a-z0-9]{1,40}")
 SEGMENT_PATH = re.compile(
-    r"^(?P<source>[a-z0-9_][a-z0-9_-]*)/(?P<year>\d{4})/(?P<month>\d{2})/(?P<day>\d{2})/(?P<hour>\d{2})/"
-    r"(?P<segment_id>\d{13}-[a-z0-9]{1,40})\.ndjson(?P<gz>\.gz)?$"
+    r"(?P<source>[a-z0-9_][a-z0-9_-]*)/(?P<year>[0-9]{4})/(?P<month>[0-9]{2})/(?P<day>[0-9]{2})/(?P<hour>[0-9]{2})/"
+    r"(?P<segment_id>[0-9]{13}-[a-z0-9]{1,40})\.ndjson(?P<gz>\.gz)?"
 )
+"""Both are to match the whole text: digits are those of ASCII, and nothing may follow, not even a line's end."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -30,12 +33,12 @@ class Segment:
     @property
     def sealed_at(self) -> datetime:
         """When the segment was sealed (UTC), read from its name, so that it is the same on every run."""
-        return datetime.fromtimestamp(int(self.segment_id[:13]) / 1000, UTC)
+        return EPOCH + timedelta(milliseconds=int(self.segment_id[:13]))
 
 
 def segment_from_path(path: str, size_bytes: int) -> Segment | None:
     """The segment that a path relative to `landing/<environment>/` names, or None where it names none."""
-    found = SEGMENT_PATH.match(path)
+    found = SEGMENT_PATH.fullmatch(path)
     if found is None:
         return None
     try:

@@ -76,6 +76,7 @@ class SendFailure(StrEnum):
     RATE_LIMITED = "rate_limited"
     DESTINATION_STOPPED = "destination_stopped"
     OUTCOME_UNKNOWN = "outcome_unknown"
+    LEASE_OVER = "lease_over"
 
 
 class HoldReason(StrEnum):
@@ -94,3 +95,4 @@ class IncidentKind(StrEnum):
     SEND_UNKNOWN = "send_unknown"
     DESTINATION_STOPPED = "destination_stopped"
     CHECK_FAILED = "check_failed"
+    RUN_FAILED = "run_failed"

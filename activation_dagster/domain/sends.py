@@ -35,6 +35,9 @@ STILL_OPEN = frozenset({SendStatus.HELD, SendStatus.PENDING, SendStatus.CLAIMED,
 NOT_SENT = frozenset({SendStatus.REFUSED, SendStatus.REJECTED, SendStatus.EXPIRED})
 """Statuses that the second sum counts as refused."""
 
+SETTLED = NOT_SENT | {SendStatus.SENT, SendStatus.UNKNOWN}
+"""Statuses that stay until a person acts; what the lake's copy of the ledger holds."""
+
 MAY_HAVE_ARRIVED = frozenset({SendStatus.CLAIMED, SendStatus.SENT, SendStatus.UNKNOWN})
 """Statuses that a re-entry rule must look at: the person may have the message."""
 

@@ -143,7 +143,7 @@ DECISIONS = LakeTable(
 )
 SENDS = LakeTable(
     name="sends",
-    grain="one send of the ledger",
+    grain="one send of the ledger that is settled: sent, refused, rejected, expired or unknown",
     key="send_key",
     columns=(
         *_BATCH,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from activation_dagster.domain.batches import ONE_AT_A_TIME, Batch, Phase, PhaseReport, TableCopy
+from activation_dagster.domain.batches import ONE_AT_A_TIME, PHASES, Batch, Phase, PhaseReport, TableCopy
 from activation_dagster.errors import LeaseHeld, WrongUse
 from activation_dagster.lake.delta import hour_key
 from activation_dagster.lake.engine import Engine
@@ -75,7 +75,10 @@ class BatchRun:
         return self.batch.position
 
     def hold(self, phase: Phase) -> int:
-        """Take or prolong the leases a phase needs; the batch's fence. Raises LeaseHeld."""
+        """Take or prolong the leases a phase needs; the batch's fence.
+
+        Raises LeaseHeld, and WrongUse where the phase before it is not closed: a verb would build on nothing.
+        """
         names = [f"batch:{self.batch.batch_id}"]
         if phase in ONE_AT_A_TIME:
             names.append("environment")
@@ -89,6 +92,12 @@ class BatchRun:
                     acquire(connection, name, self.places.holder, now=now, seconds=self.places.lease_seconds)
                     if held is None
                     else renew(connection, held, now=now, seconds=self.places.lease_seconds)
+                )
+            ground = PHASES[PHASES.index(phase) - 1]
+            if ground is not Phase.PLANNED and batches.closed_phase(connection, batch.batch_id, ground) is None:
+                raise WrongUse(
+                    f"The batch {batch.batch_id} cannot be {phase} before it is {ground}, in the phases of state. "
+                    "Carry out its phases in order: select the assets before this one too, or run `activation work`."
                 )
             if phase in ONE_AT_A_TIME:
                 position = batches.take_position(connection, self.batch)

@@ -11,6 +11,7 @@ from activation_dagster.destinations.protocol import Destination
 from activation_dagster.domain.destinations import Endpoint
 from activation_dagster.domain.sends import Receipt
 from activation_dagster.pipeline.contracts_in_force import contracts_today
+from activation_dagster.pipeline.copy_sends import CopyReport, copy_sends
 from activation_dagster.pipeline.places import Places
 from activation_dagster.state.answers import answer, recover
 from activation_dagster.state.gate import ClaimedSend, claim
@@ -18,7 +19,7 @@ from activation_dagster.state.gate import ClaimedSend, claim
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryReport:
-    """What one delivery did: claims let through, refused by the gate, and answers by outcome."""
+    """What one delivery did: claims let through, refused by the gate, answers by outcome, and what the lake got."""
 
     claimed: int
     refused: int
@@ -26,6 +27,7 @@ class DeliveryReport:
     rejected: int
     waiting: int
     unknown: int
+    copied: CopyReport
 
 
 def deliver(
@@ -39,7 +41,8 @@ def deliver(
     """Claim and send until nothing is due, for every destination given by name.
 
     Each round claims for one endpoint, calls the destination only after the claim has committed, and writes the
-    answers. A claim whose holder died is taken back first. `clock` is read at each claim and each answer.
+    answers. A claim whose holder died is taken back first. `clock` is read at each claim and each answer. In the end
+    the lake's copy of the ledger follows.
     """
     contracts = contracts_today(places)
     endpoints = {
@@ -69,7 +72,7 @@ def deliver(
                 _call(places, destination, endpoint, claimed.claimed, token, clock, total)
                 if not claimed.claimed and not claimed.refused:
                     break
-    return DeliveryReport(**total)
+    return DeliveryReport(**total, copied=copy_sends(places))
 
 
 def _call(
@@ -83,9 +86,15 @@ def _call(
 ) -> None:
     """Send the claimed messages in calls of the endpoint's size, and write each call's answers before the next call.
 
-    Where a destination has no idempotency key, each answer is on disk before the next message leaves.
+    Where a destination has no idempotency key, each answer is on disk before the next message leaves. No call begins
+    once the claim's lease is over: somebody else may have taken the sends by then. What was not called is due again.
     """
     waiting = list(claimed)
+    ours_until = min((send.lease_until for send in waiting), default=None)
+
+    def may_go_on() -> bool:
+        return ours_until is not None and clock() < ours_until
+
     size = endpoint.batch_size if endpoint.is_idempotent else max(len(waiting), 1)
 
     def write(receipts: Sequence[Receipt]) -> None:
@@ -103,8 +112,8 @@ def _call(
     for start in range(0, len(waiting), size):
         messages = [send.message for send in waiting[start : start + size]]
         if endpoint.is_idempotent:
-            receipts = destination.deliver(endpoint, messages)
+            receipts = destination.deliver(endpoint, messages, may_go_on=may_go_on)
             places.at("sends.called")
             write(receipts)
         else:
-            destination.deliver(endpoint, messages, on_receipt=write_at_once)
+            destination.deliver(endpoint, messages, on_receipt=write_at_once, may_go_on=may_go_on)

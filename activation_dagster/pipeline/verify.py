@@ -11,26 +11,29 @@ from activation_dagster.domain.reasons import IncidentKind
 from activation_dagster.errors import LeaseHeld, MendTheEnvironment
 from activation_dagster.lake.damage import Held, held, make_writable, mend_checkpoints
 from activation_dagster.lake.delta import hour_key
-from activation_dagster.lake.tables import TABLES
+from activation_dagster.lake.tables import SENDS, TABLES
 from activation_dagster.pipeline.batch_run import BatchRun
+from activation_dagster.pipeline.copy_sends import copy_sends
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.watch import owner_of
 from activation_dagster.pipeline.work import VERBS
 from activation_dagster.state.batches import closed_phases, load_batches
 from activation_dagster.state.incidents import open_incident, resolve
+from activation_dagster.state.send_copies import closed_copies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damage:
     """Rows that state says one phase of one batch wrote to a lake table, and that the lake does not hold so.
 
+    `phase` is None for rows copied from the ledger, which no phase writes.
     `is_rebuilt`: they were written again and are what they were; `obstacle` says why they could not be.
     """
 
     table: str
     arrival_hour: str
     batch_id: str
-    phase: Phase
+    phase: Phase | None
     expected_rows: int
     found_rows: int
     is_rebuilt: bool = False
@@ -41,9 +44,10 @@ class Damage:
 class LakeReport:
     """What comparing the lake with state found.
 
-    `copies` is how many (phase, table) copies were compared. `mended_logs` are empty last log entries that were moved
-    away, as `<table>/<entry>`. `orphan_rows` belong to phases that are not closed: readers do not see them, and the
-    batch replaces them when it goes on. `is_sound`: the lake now holds what state says.
+    `copies` is how many copies were compared, one a batch and table. `mended_logs` are empty last log entries that were
+    moved away, as `<table>/<entry>`. `orphan_rows` belong to phases that are not closed (readers do not see them, and
+    the batch replaces them when it goes on) or to a copy of sends that was broken off, which the next delivery
+    replaces. `is_sound`: the lake now holds what state says.
     """
 
     copies: int
@@ -58,8 +62,8 @@ class LakeReport:
         return all(damage.is_rebuilt for damage in self.damaged)
 
 
-_Copies = dict[tuple[str, str, str], tuple[Phase, TableCopy]]
-"""(table, arrival hour, batch) → the phase that wrote the copy, and what it says of it."""
+_Copies = dict[tuple[str, str, str], tuple[Phase | None, TableCopy]]
+"""(table, arrival hour, batch) → the phase that wrote the copy (None: a delivery), and what it says of it."""
 
 
 def verify(places: Places, *, rebuild: bool, now: datetime) -> LakeReport:
@@ -86,7 +90,9 @@ def verify(places: Places, *, rebuild: bool, now: datetime) -> LakeReport:
                 make_writable(places.lake, TABLES[name], found[name])
             obstacles = _rebuild(places, damaged)
             again = {name: held(places.lake, connection, TABLES[name]) for name in noted}
-            damaged = [_after(damage, before, again, obstacles) for damage in damaged]
+            # the ledger may have gone on since: its copy is now what the ledger is
+            today = before | {key: copy for key, copy in _expected(places).items() if key[0] == SENDS.name}
+            damaged = [_after(damage, today, again, obstacles) for damage in damaged]
     incidents = _left(places, damaged, noted, now=now)
     return LakeReport(
         copies=len(before),
@@ -105,10 +111,13 @@ def verify(places: Places, *, rebuild: bool, now: datetime) -> LakeReport:
 
 def _expected(places: Places) -> _Copies:
     with places.state.read() as connection:
-        return {
+        of_phases: _Copies = {
             (table, hour_key(hour), batch_id): (phase, copy)
             for batch_id, hour, phase, _, copies in closed_phases(connection)
             for table, copy in copies.items()
+        }
+        return of_phases | {
+            (SENDS.name, hour_key(hour), batch_id): (None, copy) for batch_id, hour, copy in closed_copies(connection)
         }
 
 
@@ -131,10 +140,11 @@ def _compare(expected: _Copies, found: Mapping[str, Held]) -> list[Damage]:
 
 
 def _rebuild(places: Places, damaged: Sequence[Damage]) -> dict[str, str]:
-    """Carry out the damaged phases again, batch by batch in their order; what stood in the way, by batch."""
+    """Carry out the damaged phases again, batch by batch in their order, and copy sends; what stood in the way."""
     phases: dict[str, set[Phase]] = {}
     for damage in damaged:
-        phases.setdefault(damage.batch_id, set()).add(damage.phase)
+        if damage.phase is not None:
+            phases.setdefault(damage.batch_id, set()).add(damage.phase)
     with places.state.read() as connection:
         waiting = load_batches(connection, phases)
     obstacles: dict[str, str] = {}
@@ -146,6 +156,10 @@ def _rebuild(places: Places, damaged: Sequence[Damage]) -> dict[str, str]:
                         verb(run)
         except (LeaseHeld, MendTheEnvironment) as error:
             obstacles[batch.batch_id] = str(error)
+    of_the_ledger = [damage.batch_id for damage in damaged if damage.phase is None]
+    if of_the_ledger:
+        obstacle = copy_sends(places, also=of_the_ledger).obstacle
+        obstacles |= dict.fromkeys(of_the_ledger, obstacle) if obstacle else {}
     return obstacles
 
 
@@ -200,7 +214,7 @@ def _left(places: Places, damaged: Sequence[Damage], noted: Mapping[str, str], *
                 connection,
                 noted[table],
                 by="activation lake verify",
-                resolution=f"The rows of {len(of_table)} phases were written again from landing and state.",
+                resolution=f"The rows of {len(of_table)} batches were written again from landing and state.",
                 now=now,
             )
     return tuple(left)

@@ -11,11 +11,12 @@ from sqlalchemy import Connection, Row, select
 
 from activation_dagster.domain.destinations import Endpoint
 from activation_dagster.domain.reasons import IncidentKind, SendFailure
-from activation_dagster.domain.sends import Outcome, Receipt, SendStatus
+from activation_dagster.domain.sends import SETTLED, Outcome, Receipt, SendStatus
 from activation_dagster.state.bulk import select_in, update_by_key
 from activation_dagster.state.engine import State
 from activation_dagster.state.incidents import open_incident
 from activation_dagster.state.instants import micros
+from activation_dagster.state.send_copies import mark_changed
 from activation_dagster.state.sends import CHUNK, lock_sends
 from activation_dagster.state.subjects import lock_subjects
 from activation_dagster.state.suppressions import EVERY_CHANNEL, write_suppression
@@ -86,6 +87,10 @@ def answer(
         changes = [_answered(row, by_key[row.send_key], endpoint, now) for row in ours]
         update_by_key(connection, sends, "send_key", ANSWER_COLUMNS, changes)
         statuses = [change[1] for change in changes]
+        mark_changed(
+            connection,
+            (row.batch_id for row, status in zip(ours, statuses, strict=True) if SendStatus(status) in SETTLED),
+        )
         for row in ours:
             if row.send_key in forgotten:
                 write_suppression(
@@ -175,6 +180,7 @@ def recover(
         with state.write() as connection:
             found = connection.execute(query).all()
             changes: list[tuple[Any, ...]] = []
+            unknown_in: set[str] = set()
             doubtful: list[SendInDoubt] = []
             for row in found:
                 endpoint = endpoints.get((row.destination, row.endpoint))
@@ -182,9 +188,11 @@ def recover(
                     status = SendStatus.PENDING
                 else:
                     status = SendStatus.UNKNOWN
+                    unknown_in.add(row.batch_id)
                     doubtful.append(SendInDoubt(destination=row.destination, endpoint=row.endpoint))
                 changes.append((row.send_key, status.value, SendFailure.OUTCOME_UNKNOWN.value, micros(now), True))
             update_by_key(connection, sends, "send_key", ("status", "reason", "due_at", "in_doubt"), changes)
+            mark_changed(connection, unknown_in)
             open_unknown_incidents(connection, doubtful, owner=owner, now=now)
         done = Recovered(pending=done.pending + len(changes) - len(doubtful), unknown=done.unknown + len(doubtful))
         if len(found) < CHUNK:

@@ -28,6 +28,7 @@ from activation_dagster.state.bulk import select_in, update_by_key
 from activation_dagster.state.engine import State
 from activation_dagster.state.halts import Halt
 from activation_dagster.state.instants import instant, micros
+from activation_dagster.state.send_copies import mark_changed
 from activation_dagster.state.subjects import Cluster, cluster_of, lock_free_subjects
 from activation_dagster.state.suppressions import Suppression
 from activation_dagster.state.tables import sends
@@ -110,6 +111,7 @@ def claim(
         known = _read(connection, rules, chosen, now)
         allowed: list[tuple[Any, ...]] = []
         ended: list[tuple[Any, ...]] = []
+        ended_in: set[str] = set()
         doubtful: list[SendInDoubt] = []
         rows: list[Candidate] = []
         for row, (_, members) in chosen:
@@ -129,7 +131,9 @@ def claim(
                         proof,
                     )
                 )
-            elif row.in_doubt:
+                continue
+            ended_in.add(row.batch_id)
+            if row.in_doubt:
                 doubtful.append(SendInDoubt(destination=row.destination, endpoint=row.endpoint))
                 ended.append((row.send_key, "unknown", SendFailure.OUTCOME_UNKNOWN.value, micros(now), proof))
             else:
@@ -137,6 +141,7 @@ def claim(
                 ended.append((row.send_key, status.value, refusal.value, micros(now), proof))
         update_by_key(connection, sends, "send_key", CLAIMED_COLUMNS, allowed)
         update_by_key(connection, sends, "send_key", REFUSED_COLUMNS, ended)
+        mark_changed(connection, ended_in)
         open_unknown_incidents(connection, doubtful, owner=owner, now=now)
     return Claim(
         claim_token=claim_token,

@@ -271,6 +271,22 @@ sends = Table(  # the ledger; status and what follows from it change, nothing el
     Index("sends_by_profile", "profile_id", "workflow_id"),
 )
 
+send_changes = Table(  # a row a transaction and batch whose sends it changed; gone when the lake has followed
+    "send_changes",
+    metadata,
+    Column("batch_id", String(40), primary_key=True),
+    Column("mark", String(32), primary_key=True),
+)
+
+send_copies = Table(  # what the lake holds of a batch's sends; `table_version` is null while somebody copies them
+    "send_copies",
+    metadata,
+    Column("batch_id", String(40), primary_key=True),
+    Column("table_version", BigInteger, nullable=True),
+    Column("row_count", BigInteger, nullable=False),
+    Column("checksum", String(40), nullable=False),
+)
+
 halts = Table(  # `lifted_*` is set once
     "halts",
     metadata,

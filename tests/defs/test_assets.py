@@ -9,11 +9,15 @@ import pytest
 from dagster import AssetCheckSeverity, AssetKey, DagsterEventType, ExecuteInProcessResult
 
 from activation_dagster.defs.scope import BATCH_TAG
+from activation_dagster.domain.sends import SETTLED
 from activation_dagster.lake.delta import hour_key
+from activation_dagster.lake.tables import SENDS
 from activation_dagster.pipeline.watch import totals
 from activation_dagster.sources.simulator import simulate
 from activation_dagster.state.batches import closed_phases, unfinished
 from activation_dagster.state.leases import acquire, release
+from activation_dagster.state.send_copies import closed_copies
+from activation_dagster.state.sends import ledger_counts
 from activation_dagster.wiring import utc_now
 from tests.defs.installation import Clock, Installation, this_hour
 
@@ -73,6 +77,17 @@ def test_the_counts_shown_are_those_of_state(worked: Installation) -> None:
     assert shown["contract_versions"]["page v1"] > 0
     with worked.places() as places:
         assert totals(places).conserved
+
+
+def test_the_ledger_tells_of_its_copy_in_the_lake(worked: Installation) -> None:
+    shown = worked.metadata("sends")
+    assert shown["copied_batches"] == 1
+    assert shown["copied_rows"] > 0
+    with worked.places() as places:
+        assert shown["lake_uri"] == places.lake.path(SENDS).as_uri()
+        with places.state.read() as connection:
+            settled = sum(count for (status, _), count in ledger_counts(connection).items() if status in SETTLED)
+            assert sum(copy.rows for *_, copy in closed_copies(connection)) == settled
 
 
 def test_every_check_was_evaluated_and_passed(worked: Installation) -> None:

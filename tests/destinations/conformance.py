@@ -180,10 +180,64 @@ class DestinationConformance:
         assert "same-person" not in str(caught.value)
         assert place.effects(endpoint) == []
 
+    def test_each_receipt_is_handed_over_once_and_is_the_one_that_is_returned(
+        self, place: Place, endpoint: Endpoint
+    ) -> None:
+        bad = message(2, endpoint=endpoint, data_fields={"cart_value": float("nan")})
+        handed_over: list[Receipt] = []
+        receipts = place.destination.deliver(
+            endpoint,
+            [message(1, endpoint=endpoint), bad, message(3, endpoint=endpoint)],
+            on_receipt=handed_over.append,
+        )
+        with place.unreachable():
+            receipts += place.destination.deliver(
+                endpoint, [message(number, endpoint=endpoint) for number in (4, 5)], on_receipt=handed_over.append
+            )
+        assert sorted(handed_over, key=by_key) == sorted(receipts, key=by_key)
+
+    def test_no_message_that_cannot_be_repeated_leaves_before_the_receipt_of_the_one_before_it_is_handed_over(
+        self, place: Place, endpoint: Endpoint
+    ) -> None:
+        arrived: list[int] = []
+        place.destination.deliver(
+            endpoint,
+            [message(number, endpoint=endpoint) for number in range(4)],
+            on_receipt=lambda _: arrived.append(len(place.effects(endpoint))),
+        )
+        assert arrived == ([4, 4, 4, 4] if endpoint.is_idempotent else [1, 2, 3, 4])
+
+    def test_whoever_fails_to_keep_a_receipt_stops_what_cannot_be_repeated(
+        self, place: Place, endpoint: Endpoint
+    ) -> None:
+        def fail(_: Receipt) -> None:
+            raise OSError("the ledger cannot be written")
+
+        with pytest.raises(OSError, match="ledger"):
+            place.destination.deliver(endpoint, numbered(3, endpoint), on_receipt=fail)
+        assert len(place.effects(endpoint)) == (3 if endpoint.is_idempotent else 1)
+
+    def test_where_no_call_may_begin_nothing_is_sent_and_all_is_to_be_tried_again(
+        self, place: Place, endpoint: Endpoint
+    ) -> None:
+        handed_over: list[Receipt] = []
+        receipts = place.destination.deliver(
+            endpoint, numbered(3, endpoint), on_receipt=handed_over.append, may_go_on=lambda: False
+        )
+        assert outcomes(receipts) == [Outcome.RETRY] * 3
+        assert reasons(receipts) == [SendFailure.LEASE_OVER] * 3
+        assert sorted(handed_over, key=by_key) == sorted(receipts, key=by_key)
+        assert place.effects(endpoint) == []
+
     def test_it_may_be_closed_twice(self, place: Place, endpoint: Endpoint) -> None:
         place.destination.deliver(endpoint, [message(1, endpoint=endpoint)])
         place.destination.close()
         place.destination.close()
+
+
+def by_key(receipt: Receipt) -> str:
+    """An order for receipts that were handed over in any."""
+    return receipt.send_key
 
 
 def outcomes(receipts: list[Receipt]) -> list[Outcome]:

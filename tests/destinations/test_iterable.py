@@ -137,8 +137,8 @@ def test_a_server_error_is_in_doubt_whether_or_not_it_had_an_effect(
 @pytest.mark.parametrize("endpoint", [TRACK, TRIGGER], ids=lambda endpoint: endpoint.name)
 def test_no_answer_in_time_is_in_doubt(start_standin: StartStandin, connect: Connect, endpoint: Endpoint) -> None:
     slow = start_standin()
-    slow.order(endpoint.path, "delay", seconds=1.3)
-    [receipt] = connect(slow.address, timeout_seconds=1.0).deliver(endpoint, numbered(1, endpoint))
+    slow.order(endpoint.path, "delay", seconds=2.4)
+    [receipt] = connect(slow.address, timeout_seconds=1.5).deliver(endpoint, numbered(1, endpoint))
     assert (receipt.outcome, receipt.http_status) == (Outcome.IN_DOUBT, None)
 
 
@@ -238,7 +238,7 @@ def test_a_value_of_another_type_is_rejected_alone(iterable: IterableDestination
 
 
 @given(guilty=st.lists(st.booleans(), min_size=1, max_size=17))
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_whoever_is_guilty_is_found_and_everybody_else_delivered(
     iterable: IterableDestination, far_end: FarEnd, guilty: list[bool]
 ) -> None:
@@ -339,6 +339,43 @@ def test_failures_that_the_reply_counts_but_does_not_name_are_found_one_by_one(
     far_end.order(TRACK.path, "status", status=200, reply={"successCount": 0, "failCount": 1})
     receipts = iterable.deliver(TRACK, numbered(4, TRACK))
     assert outcomes(receipts) == [Outcome.REJECTED] + [Outcome.DELIVERED] * 3
+
+
+# No further call may begin --------------------------------------------------------------------------------------------
+
+
+def so_many_calls(count: int) -> Callable[[], bool]:
+    """Lets so many calls begin."""
+    answers = iter([True] * count)
+    return lambda: next(answers, False)
+
+
+def test_the_search_for_a_guilty_message_ends_where_no_call_may_begin(
+    iterable: IterableDestination, far_end: FarEnd
+) -> None:
+    iterable.deliver(TRACK, [message(1_000)])  # fixes the field's type
+    messages = numbered(8, TRACK)
+    messages[7] = message(7, data_fields={"cart_value": "many"})
+    # profiles, all eight, the first half, the second half
+    receipts = iterable.deliver(TRACK, messages, may_go_on=so_many_calls(4))
+    assert outcomes(receipts) == [Outcome.DELIVERED] * 4 + [Outcome.RETRY] * 4
+    assert reasons(receipts[4:]) == [SendFailure.LEASE_OVER] * 4
+    again = iterable.deliver(TRACK, messages[4:])
+    assert outcomes(again) == [Outcome.DELIVERED] * 3 + [Outcome.REJECTED]
+
+
+def test_what_may_have_arrived_when_the_search_ends_is_in_doubt(iterable: IterableDestination, far_end: FarEnd) -> None:
+    far_end.order(TRACK.path, "status", status=200, reply={"successCount": 3, "failCount": 1})
+    receipts = iterable.deliver(TRACK, numbered(4, TRACK), may_go_on=so_many_calls(2))
+    assert outcomes(receipts) == [Outcome.IN_DOUBT] * 4
+
+
+def test_journeys_are_triggered_one_by_one_while_a_call_may_begin(
+    iterable: IterableDestination, far_end: FarEnd
+) -> None:
+    receipts = iterable.deliver(TRIGGER, numbered(4, TRIGGER), may_go_on=so_many_calls(3))
+    assert outcomes(receipts) == [Outcome.DELIVERED] * 2 + [Outcome.RETRY] * 2
+    assert far_end.summary()["workflow_entries"] == 2
 
 
 # The profile upsert comes first ---------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ def event(user_id: str = "u1", **more: Any) -> dict[str, Any]:
     return {"userId": user_id, "eventName": "Cart", **more}
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "waited in vain"

@@ -251,7 +251,7 @@ numbers = itertools.count()
 
 @settings(
     max_examples=5,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.generate],  # an example costs a second, so a failure is shown as it was found
 )
 @given(lines_to_come, some.sets(some.integers(1, 39), max_size=3), some.booleans(), some.booleans())

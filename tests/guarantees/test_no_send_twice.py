@@ -16,6 +16,7 @@ import pytest
 from activation_dagster.errors import LeaseLost
 from activation_dagster.lake.delta import Lake
 from activation_dagster.lake.tables import DUPLICATES
+from activation_dagster.pipeline.send import deliver
 from activation_dagster.state.incidents import list_incidents
 from tests.destinations.far_end import FarEnd
 from tests.guarantees.events import Whole, choice, identify, purchase, written
@@ -192,13 +193,39 @@ def test_two_processes_that_deliver_at_once_send_each_message_once(shop: Shop, f
     far_end.order(TRACK, "delay", seconds=0.1, times=3)
     with ExitStack() as stack:
         both = [stack.enter_context(running_workers()) for _ in range(2)]
+        for one in both:  # each with a claim in hand, so that neither comes too late to meet the other
+            assert one.run(shop, what=["deliver"], claim_size=3, stop_at=["sends.claimed:1"]).stopped_at
         with ThreadPoolExecutor(2) as pool:
-            ends = list(pool.map(lambda one: one.run(shop, what=["deliver"], claim_size=3), both))
+            ends = list(pool.map(Workers.resume, both))
     assert all(end.finished for end in ends)
-    assert all("sends.called:1" in end.points for end in ends), "one of them came too late to meet the other"
     assert by_status(shop) == {("welcome_back", "sent"): 20, ("vip_journey", "sent"): 5}
     assert all(row["attempts"] == 1 for row in shop.sends().values())
     assert {row["times_received"] for row in far_end.rows("events")} == {1}
+    nobody_was_sent_twice(shop, far_end)
+
+
+def test_a_delivery_begins_nothing_more_once_its_lease_is_over_and_sends_the_rest_under_the_next(
+    shop: Shop, far_end: FarEnd
+) -> None:
+    crowd(shop)
+    clock = Clock()
+    begun_late: list[str] = []
+
+    def each_call_takes_long(point: str) -> None:
+        if point == "sends.called":
+            clock.advance(seconds=0.4 * shop.settings.lease_seconds)
+            begun_late.extend(
+                key
+                for key, row in shop.sends().items()
+                if row["status"] == "claimed" and row["lease_until"] < clock.now.timestamp() * 1e6
+            )
+
+    with shop.places(clock=clock, at=each_call_takes_long) as places, shop.destinations(places) as destinations:
+        report = deliver(places, destinations, clock=clock, claim_size=500)
+    assert begun_late  # the lease was over with journeys still to trigger
+    assert (report.unknown, report.waiting) == (0, 2)
+    assert by_status(shop) == {("welcome_back", "sent"): 20, ("vip_journey", "sent"): 5}
+    assert Counter(row["attempts"] for row in shop.sends().values()) == {1: 23, 2: 2}
     nobody_was_sent_twice(shop, far_end)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from activation_dagster.domain.consent import ConsentRecord, ConsentRules, ConsentStatus, Purpose, Region
 from activation_dagster.domain.destinations import Endpoint
@@ -50,6 +51,20 @@ ENDPOINTS = {("iterable", "track"): IDEMPOTENT, ("iterable", "trigger"): ONCE}
 def after(seconds: float) -> datetime:
     """So many seconds after NOW."""
     return NOW + timedelta(seconds=seconds)
+
+
+def until_waiting(state: State, count: int = 1) -> None:
+    """Return when PostgreSQL says that so many transactions on this database wait for somebody else's lock."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    give_up_at = time.monotonic() + 60
+    while True:
+        with state.read() as connection:
+            if connection.execute(waiting).scalar_one() >= count:
+                return
+        assert time.monotonic() < give_up_at, "nobody came to wait"
+        time.sleep(0.005)
 
 
 def key_of(name: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 import traceback
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -195,11 +195,17 @@ def test_sqlite_survives_power_loss_by_its_settings(state: State, dialect: str) 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])
 def test_waiting_for_the_write_lock_ends(state: State, dialect: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "WAIT_SECONDS", 0.05)
-    began = time.monotonic()
+    slept = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal slept
+        slept += seconds
+
+    monkeypatch.setattr(engine, "WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=lambda: slept, sleep=sleep))
     with state.write(), pytest.raises(DBAPIError, match="locked"), state.write():
         pass
-    assert time.monotonic() - began < 10
+    assert 0.5 < slept < 0.5 + 2 * engine.LONGEST_NAP_SECONDS
 
 
 def test_a_forked_child_uses_connections_of_its_own(state: State) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -12,7 +11,7 @@ from activation_dagster.errors import WrongUse
 from activation_dagster.state.engine import State
 from activation_dagster.state.halts import active, halt, hold_for_share, lift
 from activation_dagster.state.incidents import list_incidents, open_incident, resolve
-from tests.state.examples import NOW, after
+from tests.state.examples import NOW, after, until_waiting
 
 
 def scopes(state: State) -> list[str]:
@@ -45,27 +44,24 @@ def test_a_scope_that_names_nothing_is_refused(state: State, scope: str) -> None
 
 @pytest.mark.parametrize("dialect", ["postgresql"])
 def test_a_halt_gets_in_though_claims_overlap_without_a_gap(state: State, dialect: str) -> None:
-    stop = threading.Event()
+    seen: list[list[str]] = []
 
-    def hold_again_and_again() -> None:
-        while not stop.is_set():
-            with state.write() as connection:
-                hold_for_share(connection)
-                time.sleep(0.03)
+    def claim_later() -> None:
+        with state.write() as connection:
+            hold_for_share(connection)
+            seen.append([found.scope for found in active(connection)])
 
-    holders = [threading.Thread(target=hold_again_and_again) for _ in range(4)]
-    for holder in holders:
-        holder.start()
-        time.sleep(0.01)  # out of step: there is no moment when nobody holds it
-    began = time.monotonic()
-    try:
-        halt(state, "*", by="ann", why="now", now=NOW)
-    finally:
-        took = time.monotonic() - began
-        stop.set()
-        for holder in holders:
-            holder.join()
-    assert took < 5
+    halting = threading.Thread(target=halt, args=(state, "*"), kwargs={"by": "ann", "why": "now", "now": NOW})
+    claiming = threading.Thread(target=claim_later)
+    with state.write() as connection:
+        hold_for_share(connection)
+        halting.start()
+        until_waiting(state)
+        claiming.start()
+        until_waiting(state, 2)  # a claim that comes after the halt stands behind it, though the row is only shared
+    halting.join()
+    claiming.join()
+    assert seen == [["*"]]
 
 
 def test_an_incident_about_one_thing_is_open_once(state: State) -> None:

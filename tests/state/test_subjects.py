@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from activation_dagster.state.engine import State
 from activation_dagster.state.subjects import Cluster, cluster_of, lock_cluster, lock_free_subjects, lock_subjects
-from tests.state.examples import add_profiles, merge
+from tests.state.examples import add_profiles, merge, until_waiting
 
 
 def chain(state: State) -> None:
@@ -106,7 +106,8 @@ def test_a_locked_subject_is_waited_for_or_passed_by(state: State, dialect: str)
     with state.write() as connection:
         lock_subjects(connection, ["p1"])
         waiting.start()
-        assert not locked.wait(0.2)
+        until_waiting(state)
+        assert not locked.is_set()
         with state.write() as other:
             assert lock_free_subjects(other, ["p1", "p2"]) == {"p2"}
     waiting.join()
@@ -127,7 +128,7 @@ def test_a_merge_that_comes_in_before_the_lock_is_noticed(state: State, dialect:
     with state.write() as connection:
         lock_subjects(connection, ["p1", "p2"])
         waiting.start()
-        waiting.join(0.2)  # it has read that p1 is alone, and waits for the row
+        until_waiting(state)  # it has read that p1 is alone, and asks for the row
         merge(connection, "p1", "p2")
     waiting.join()
     assert outcome == [None]

@@ -90,8 +90,8 @@ def running_standin(settings: StandinSettings) -> Generator[str]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="standin")
         thread.start()
         try:
-            if not server.listening.wait(timeout=10):
-                raise TimeoutError("The stand-in did not listen within 10 s; see its warnings above.")
+            if not server.listening.wait(timeout=30):
+                raise TimeoutError("The stand-in did not listen within 30 s; see its warnings above.")
             yield f"http://{HOST}:{port}"
         finally:
             server.should_exit = True
