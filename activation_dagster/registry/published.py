@@ -152,8 +152,8 @@ def _undeclared(name: str, breaking: list[Change], mode: Mode, folder: Path) -> 
     return Fault(
         file=name,
         path="",
-        sentence=f"is not compatible with {against} in mode {mode} ({said}{more}). Change it back, or declare the break "
-        f"in it with `{BREAKING}: {{migration: …, owners: […]}}`; `activation contracts diff {folder.name}/{against}… "
+        sentence=f"is not compatible with {against} in mode {mode} ({said}{more}). Change it back, or declare in it "
+        f"that it breaks, with `{BREAKING}: {{migration: …, owners: […]}}`; `activation contracts diff {folder.name}/{against}… "
         f"{folder.name}/{Path(name).name}` shows all.",
     )
 
@@ -161,9 +161,7 @@ def _undeclared(name: str, breaking: list[Change], mode: Mode, folder: Path) -> 
 def _unneeded(name: str, declared: Any) -> list[Fault]:
     if declared is None:
         return []
-    return [
-        Fault(file=name, path=BREAKING, sentence=f"declares a break, and nothing breaks in mode {mode}; remove it.")
-    ]
+    return [Fault(file=name, path=BREAKING, sentence="declares a break, and nothing breaks; remove it.")]
 
 
 def _declaration_faults(name: str, declared: Any, readers: Collection[str], owners: Collection[str]) -> list[Fault]:
