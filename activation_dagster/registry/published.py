@@ -152,9 +152,9 @@ def _undeclared(name: str, breaking: list[Change], mode: Mode, folder: Path) -> 
     return Fault(
         file=name,
         path="",
-        sentence=f"is not compatible with {against} in mode {mode} ({said}{more}). Change it back, or declare in it "
-        f"that it breaks, with `{BREAKING}: {{migration: …, owners: […]}}`; `activation contracts diff {folder.name}/{against}… "
-        f"{folder.name}/{Path(name).name}` shows all.",
+        sentence=f"is not compatible with {against} in mode {mode} ({said}{more}). Change it back, or declare the "
+        f"break in it with `{BREAKING}: {{migration: …, owners: […]}}`. `activation contracts diff` of "
+        f"{folder.name}/{against} and {Path(name).stem} shows all.",
     )
 
 

@@ -29,11 +29,6 @@ def _branches(pair: Pair, keyword: str) -> tuple[list[tuple[int, Schema]], list[
 # -- sums -------------------------------------------------------------------------------------------------------------
 
 
-def _offered(schema: Schema) -> list[Schema]:
-    """The alternatives of a writer, each with all else that the writer demands."""
-    return schema.alternatives()
-
-
 def is_sum_covered(pair: Pair, keyword: str, direction: Direction) -> bool:
     """Whether everything the writer accepts satisfies some branch of the reader's anyOf or oneOf."""
     writer, reader = pair.writer(direction), pair.reader(direction)
@@ -46,11 +41,11 @@ def is_sum_covered(pair: Pair, keyword: str, direction: Direction) -> bool:
 
     if is_covered(writer.without(keyword)):
         return True
-    offered = _offered(writer)
-    own = writer.schemas(keyword)
-    return all(
-        is_covered(one) or (len(own) == len(offered) and is_covered(own[place])) for place, one in enumerate(offered)
-    ) and (len(offered) > 1 or offered[0].body != writer.body or is_covered(writer))
+    offered = writer.alternatives()
+    # The alternatives are those of anyOf where there is one; only then do places mean the same.
+    is_same = keyword in writer.body and (keyword == "anyOf" or "anyOf" not in writer.body)
+    own = writer.schemas(keyword) if is_same else offered
+    return all(is_covered(one) or is_covered(own[place]) for place, one in enumerate(offered))
 
 
 def _is_overlapping(pair: Pair, direction: Direction) -> bool:
@@ -64,8 +59,8 @@ def _is_overlapping(pair: Pair, direction: Direction) -> bool:
         pair.includes(theirs, mine) for mine, theirs in zip(own, branches, strict=True)
     ):
         return False
-    rest = writer.without("oneOf")
-    offered = [conjunction(writer.document, [rest, branch]) for branch in own] if own else _offered(writer)
+    # With an anyOf beside, alternatives() are those of the anyOf.
+    offered = writer.without("anyOf").alternatives() if own else writer.alternatives()
     for place, one in enumerate(offered):
         met = [
             branch

@@ -30,6 +30,24 @@ ASSERTING = frozenset(
         "not", "if", "then", "else", "unevaluatedProperties", "unevaluatedItems",
     }
 )  # fmt: skip
+_TYPE_OF = {"fraction": "number"}
+_JUDGES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("format", "pattern", "minLength", "maxLength"), ("string",)),
+    **dict.fromkeys(
+        ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), ("integer", "fraction")
+    ),
+    **dict.fromkeys(
+        (
+            "properties", "patternProperties", "additionalProperties", "propertyNames", "required", "minProperties",
+            "maxProperties", "dependentRequired", "unevaluatedProperties",
+        ),
+        ("object",),
+    ),
+    **dict.fromkeys(
+        ("prefixItems", "items", "minItems", "maxItems", "uniqueItems", "contains", "unevaluatedItems"), ("array",)
+    ),
+}  # fmt: skip
+"""The types whose values a keyword judges; all others pass it."""
 _NOTHING_ASSERTED: dict[str, tuple[Any, ...]] = {
     "minLength": (0,), "minItems": (0,), "minProperties": (0,), "uniqueItems": (False,), "required": ([],),
     "properties": ({},), "patternProperties": ({},), "additionalProperties": (True, {}), "items": (True, {}),
@@ -316,8 +334,18 @@ class Schema:
             for keyword in _SUMS:
                 if keyword in self.body:
                     found &= frozenset(atom for branch in self.schemas(keyword) for atom in branch.atoms)
+            # What two branches take whatever it says satisfies both, and so no oneOf.
+            free = [branch.unjudged_atoms for branch in self.schemas("oneOf")]
+            found -= {atom for atom in ATOMS if sum(atom in atoms for atoms in free) > 1}
             self._atoms = found
         return self._atoms
+
+    @property
+    def unjudged_atoms(self) -> frozenset[str]:
+        """The types of which it accepts every value."""
+        if any(keyword in self.body for keyword in (*COMBINERS, "enum")):
+            return frozenset()
+        return self.declared_atoms - {atom for keyword in self.body for atom in _JUDGES.get(keyword, ())}
 
     # -- objects --------------------------------------------------------------------------------------------------
 
@@ -358,8 +386,12 @@ class Schema:
         """Schemas of which every accepted value satisfies at least one; only itself when it offers no choice."""
         for keyword in _SUMS:
             if keyword in self.body:
-                rest = self.without(keyword)
-                return [conjunction(self.document, [rest, branch]) for branch in self.schemas(keyword)]
+                rest, atoms = self.without(keyword), self.atoms
+                own = Schema(self.document, None, {"type": sorted({_TYPE_OF.get(atom, atom) for atom in atoms})})
+                return [
+                    conjunction(self.document, [rest, branch] if branch.atoms <= atoms else [own, rest, branch])
+                    for branch in self.schemas(keyword)
+                ]
         if len(self.get("type", [])) > 1:
             return [Schema(self.document, self.raw, self.body | {"type": [name]}) for name in self.body["type"]]
         return [self]
