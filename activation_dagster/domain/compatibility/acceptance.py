@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from activation_dagster.domain.compatibility.documents import Schema, Undecided, atom_of, key_of, matches
 
+_COMBINED = frozenset({"allOf", "anyOf", "oneOf", "not", "if"})
 _TYPE_OF_ATOM = {"integer": ("integer", "number"), "fraction": ("number",)}
 
 
@@ -31,7 +32,7 @@ def accepts(schema: Schema, value: Any) -> bool:
             fits = _array(schema, value)
         case _:
             fits = True
-    return fits and _branches(schema, value)
+    return fits and (_COMBINED.isdisjoint(body) or _branches(schema, value))
 
 
 def _text(schema: Schema, value: str) -> bool:
@@ -79,7 +80,7 @@ def _object(schema: Schema, value: dict[str, Any]) -> bool:
     properties, patterns = schema.properties, body.get("patternProperties", {})
     for key, inner in value.items():
         is_named = key in properties
-        if is_named and not accepts(schema.of(properties[key]), inner):
+        if is_named and not _accepts_again(schema.of(properties[key]), inner):
             return False
         for pattern, raw in patterns.items():
             if matches(pattern, key):
@@ -93,6 +94,14 @@ def _object(schema: Schema, value: dict[str, Any]) -> bool:
         ):
             return False
     return True
+
+
+def _accepts_again(schema: Schema, value: Any) -> bool:
+    """The same answer, remembered: the values of an object are mostly those of the example before it."""
+    known = schema.judged.get(id(value))
+    if known is None:
+        known = schema.judged[id(value)] = (value, accepts(schema, value))
+    return known[1]
 
 
 def _array(schema: Schema, value: list[Any]) -> bool:

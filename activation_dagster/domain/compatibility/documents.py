@@ -270,13 +270,17 @@ class Document:
 class Schema:
     """One schema of a document in normal form. Equal schemas need not be the same object."""
 
-    __slots__ = ("_atoms", "body", "document", "raw")
+    __slots__ = ("_atoms", "body", "document", "judged", "least", "raw", "sampled")
 
     def __init__(self, document: Document, raw: Any, body: Body) -> None:
         self.document = document
         self.raw = raw
         self.body = body
         self._atoms: frozenset[str] | None = None
+        # Answers that are asked for again and again; a value is kept beside its own so that its id stays its own.
+        self.judged: dict[int, tuple[Any, bool]] = {}
+        self.sampled: tuple[Any, ...] | None = None
+        self.least: dict[str, Any] | None = None
 
     def get(self, keyword: str, default: Any = None) -> Any:
         return self.body.get(keyword, default)
@@ -368,6 +372,8 @@ class Schema:
         """All that the value of a key must satisfy."""
         if key not in self.properties:
             return self.undeclared(key)
+        if "patternProperties" not in self.body:
+            return self.of(self.properties[key])
         patterns = [
             self.of(raw) for pattern, raw in self.get("patternProperties", {}).items() if may_match(pattern, key)
         ]

@@ -29,10 +29,13 @@ _ABOUT_KEYS = frozenset(
 
 def sample(schema: Schema, depth: int = 0) -> Iterator[Any]:
     """One value that the schema surely accepts, or none where none was found."""
-    for value in itertools.islice(candidates(schema, depth), 400):
-        if surely_accepts(schema, value):
-            yield value
-            return
+    if schema.sampled is None:
+        found = (value for value in itertools.islice(candidates(schema, depth), 400) if surely_accepts(schema, value))
+        sampled = tuple(itertools.islice(found, 1))
+        if not sampled and depth:
+            return  # nothing was found so deep; from further up there may be something
+        schema.sampled = sampled
+    yield from schema.sampled
 
 
 def candidates(schema: Schema, depth: int = 0) -> Iterator[Any]:
@@ -125,11 +128,12 @@ def matching_keys(pattern: str) -> Iterator[str]:
 
 def with_required(schema: Schema, depth: int = 0) -> dict[str, Any]:
     """The keys that a schema requires, each with a sample where one is known."""
-    found: dict[str, Any] = {}
-    for key in schema.required:
-        for value in sample(schema.of_key(key), depth + 1):
-            found[key] = value
-    return found
+    if schema.least is not None:
+        return dict(schema.least)
+    found = {key: value for key in schema.required for value in sample(schema.of_key(key), depth + 1)}
+    if not depth:
+        schema.least = found
+    return dict(found)
 
 
 def _objects(schema: Schema, depth: int) -> Iterator[dict[str, Any]]:
