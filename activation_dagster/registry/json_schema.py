@@ -14,7 +14,16 @@ from activation_dagster.domain.times import read_date, read_instant
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 TIMESTAMP, DATE = "timestamp", "calendar-date"
 
-FORMATS = {TIMESTAMP: lambda text: read_instant(text) is not None, DATE: lambda text: read_date(text) is not None}
+
+def _is_instant(text: str) -> bool:
+    return read_instant(text) is not None
+
+
+def _is_date(text: str) -> bool:
+    return read_date(text) is not None
+
+
+FORMATS = {TIMESTAMP: _is_instant, DATE: _is_date}
 """The formats of a comparable schema, which the compatibility engine asserts."""
 
 _LEAP = r"(19(0[48]|[2468][048]|[13579][26])|20([02468][048]|[13579][26])|21(0[48]|[2468][048]|[13579][26]))"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -138,9 +139,8 @@ def assert_proves(old: EventVersion, new: EventVersion, change: Change) -> None:
 
 
 def rule(kind: PropertyType, **more: Any) -> EventVersion:
-    return EventVersion(
-        version="v1", properties=(PropertyRule(**{"name": "a", "type": kind, "is_required": False, **more}),)
-    )
+    plain = PropertyRule(name="a", type=kind, is_required=False)
+    return EventVersion(version="v1", properties=(replace(plain, **more),))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def rule(kind: PropertyType, **more: Any) -> EventVersion:
         (rule(PropertyType.TIMESTAMP), rule(PropertyType.DATE), "FORMAT_CHANGED", {"backward", "forward"}),
         (rule(PropertyType.INTEGER), rule(NUMBER), "TYPE_EXTENDED", {"forward"}),
         (rule(TEXT), rule(TEXT, is_required=True), "REQUIRED_ATTRIBUTE_ADDED", {"backward"}),
-        (rule(TEXT, enum=("x",)), rule(TEXT, enum=("x", "y")), "ENUM_EXTENDED", {"forward"}),
+        (rule(TEXT, enum=("x",)), rule(TEXT, enum=("x", "y")), "ENUM_ARRAY_EXTENDED", {"forward"}),
         (rule(NUMBER, maximum=5), rule(NUMBER, maximum=4), "MAXIMUM_DECREASED", {"backward"}),
         (rule(TEXT), rule(TEXT, description="new words"), "ANNOTATION_CHANGED", set[str]()),
         (rule(TEXT), rule(TEXT, name="b"), REMOVED, set[str]()),

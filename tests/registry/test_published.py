@@ -121,14 +121,14 @@ def test_a_breaking_version_says_what_breaks_and_how_to_declare_it(contracts: Pa
     write(contracts, "v2.json", version("v2", **BREAKING))
     (sentence,) = told(checked(contracts))
     assert sentence.startswith("events/signed_up/v2.json: is not compatible with v1 in mode full (")
-    assert "ENUM_NARROWED at #/properties/plan" in sentence
+    assert "ENUM_ARRAY_NARROWED at #/properties/plan" in sentence
     assert "REQUIRED_ATTRIBUTE_ADDED at #/required/plan" in sentence
     assert "breaking: {migration: …, owners: […]}" in sentence
 
 
 def test_the_mode_of_the_event_decides(contracts: Path) -> None:
     write(contracts, "v2.json", version("v2", {"plan": {"type": "string"}}))
-    assert "ENUM_REMOVED" in told(checked(contracts))[0]
+    assert "ENUM_ARRAY_REMOVED" in told(checked(contracts))[0]
     write(contracts, "contract.yaml", "owner: crm\ncompatibility: backward\n")
     assert checked(contracts).faults == ()
     write(contracts, "contract.yaml", "owner: crm\ncompatibility: backwards\n")

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from activation_dagster.domain.compatibility.acceptance import surely_accepts
 from activation_dagster.domain.compatibility.changes import NEITHER, Child, Direction, Finding, Pair, Rule
-from activation_dagster.domain.compatibility.documents import Schema, text_of
+from activation_dagster.domain.compatibility.documents import IDLE_ITEMS, Schema, text_of
 from activation_dagster.domain.compatibility.instances import candidates, items, sample
 
 
@@ -76,7 +76,24 @@ def _contains_finder(verb: str) -> Callable[[Pair], Iterator[Finding]]:
     return find
 
 
+def _idle_items(pair: Pair) -> Iterator[Finding]:
+    old, new = pair.old.keyword(IDLE_ITEMS), pair.new.keyword(IDLE_ITEMS)
+    if text_of(old.body) != text_of(new.body):
+        pairs = {Direction.BACKWARD: (old, new), Direction.FORWARD: (new, old)}
+        yield Finding(
+            message="additionalItems, which only some validators look at beside no tuple, changed",
+            breaks=frozenset(d for d, (writer, reader) in pairs.items() if not pair.includes(writer, reader)),
+            below="/additionalItems",
+        )
+
+
 RULES = (
+    Rule(
+        rule_id="ADDITIONAL_ITEMS_CHANGED",
+        purpose="additionalItems without a tuple before it: some validators apply it, so narrowing it breaks for them.",
+        keywords=frozenset({IDLE_ITEMS}),
+        find=_idle_items,
+    ),
     *(
         Rule(
             rule_id=f"UNIQUE_ITEMS_{verb}",

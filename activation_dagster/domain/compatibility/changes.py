@@ -105,7 +105,8 @@ class Finding:
     """What a rule found at one place.
 
     `refused_by` is the part of each side's schema by which a proving value must be refused, so that an example proves
-    this finding and not a neighbour's; `proof` offers values beyond the usual ones.
+    this finding and not a neighbour's; `proof` offers values beyond the usual ones. `is_provable` is off where
+    validators differ on what the keyword says.
     """
 
     message: str
@@ -114,6 +115,7 @@ class Finding:
     refused_by: Mapping[Direction, Schema] = field(default_factory=dict[Direction, Schema])
     proof: Proof | None = None
     below: str = ""
+    is_provable: bool = True
 
 
 Includes = Callable[[Schema, Schema], bool]

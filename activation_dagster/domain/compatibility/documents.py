@@ -19,6 +19,8 @@ ATOMS = frozenset({"null", "boolean", "object", "array", "string", "integer", "f
 
 _OLD_DRAFT = re.compile(r"draft-0[34567]")
 _SUMS = ("anyOf", "oneOf")
+IDLE_ITEMS = "additionalItems"
+"""Beside no tuple it judges nothing by the text of JSON Schema, and other items for some validators."""
 _REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
 COMBINERS = ("allOf", "anyOf", "oneOf", "not", "if", "dependentSchemas")
 ASSERTING = frozenset(
@@ -143,6 +145,7 @@ class Document:
         self.formats: Formats = formats or {}
         stated = cast("dict[str, Any]", content).get("$schema", "") if isinstance(content, dict) else ""
         self.is_old_draft = _OLD_DRAFT.search(str(stated)) is not None
+        self.is_new_draft = bool(stated) and not self.is_old_draft
         self._made: dict[int, Schema] = {}
         self._kept: list[Any] = []  # what ids were taken of must live as long as the ids are used
         self._anchors: dict[str, Any] | None = None
@@ -201,12 +204,14 @@ class Document:
             elif isinstance(body.get(bound), bool):
                 del body[bound]
         needs, schemas = dict(body.get("dependentRequired", {})), dict(body.get("dependentSchemas", {}))
-        for key, value in raw.get("dependencies", {}).items():
+        for key, value in dict({} if self.is_new_draft else raw.get("dependencies", {})).items():
             (needs if isinstance(value, list) else schemas)[key] = value
         body |= {"dependentRequired": needs, "dependentSchemas": schemas}
         if isinstance(body.get("items"), list):
             body["prefixItems"] = body["items"]
             body["items"] = raw.get("additionalItems", True)
+        elif "additionalItems" in raw:
+            body[IDLE_ITEMS] = raw["additionalItems"]
         if "contains" not in body:
             body.pop("minContains", None)
             body.pop("maxContains", None)
@@ -281,6 +286,12 @@ class Schema:
         self.judged: dict[int, tuple[Any, bool]] = {}
         self.sampled: tuple[Any, ...] | None = None
         self.least: dict[str, Any] | None = None
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """It as it was written, with what judges nothing; empty for true, false and what was never written."""
+        raw = self.raw
+        return cast("dict[str, Any]", raw) if isinstance(raw, dict) else {}
 
     def get(self, keyword: str, default: Any = None) -> Any:
         return self.body.get(keyword, default)
@@ -407,6 +418,7 @@ class Schema:
 
 
 _OBJECT_MODEL = ("patternProperties", "additionalProperties", "unevaluatedProperties")
+_KEYS_ALONE = frozenset({"properties"})
 _LINKED = (
     frozenset({"properties", *_OBJECT_MODEL}),
     frozenset({"prefixItems", "items", "unevaluatedItems"}),
@@ -445,9 +457,7 @@ def _joins(one: Body, other: Body) -> bool:
         or any(key in one or key in other for key in _OBJECT_MODEL)
     ):
         return False
-    return all(
-        not (group & one.keys() and group & other.keys()) or group & shared == {"properties"} for group in _LINKED
-    )
+    return all(not (group & one.keys() and group & other.keys()) or group & shared == _KEYS_ALONE for group in _LINKED)
 
 
 def _walk(value: Any) -> Iterator[Any]:

@@ -187,7 +187,7 @@ def _order(rule: Rule) -> int:
 
 
 def _annotations(schema: Schema) -> list[str]:
-    return [key for key in values.ANNOTATIONS if key in schema.raw] if isinstance(schema.raw, dict) else []
+    return [key for key in values.ANNOTATIONS if key in schema.written]
 
 
 def _are_equal(old: Schema, new: Schema) -> bool:
@@ -259,7 +259,7 @@ def compare(
             message=one.finding.message,
             breaks=one.breaks,
             is_breaking=bool(one.breaks & mode.directions),
-            example=_example(one, root, mode.directions) if one.breaks & mode.directions else None,
+            example=_example(one, root, mode.directions) if one.finding.is_provable else None,
             against=against,
         )
         for one in found

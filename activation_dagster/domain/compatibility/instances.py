@@ -43,7 +43,7 @@ def candidates(schema: Schema, depth: int = 0) -> Iterator[Any]:
     if depth > _DEPTH:
         return
     body = schema.body
-    raw = cast("dict[str, Any]", schema.raw) if isinstance(schema.raw, dict) else {}
+    raw = schema.written
     yield from body.get("enum", ())
     if "default" in raw:
         yield raw["default"]

@@ -105,11 +105,11 @@ _MODEL_WORDS = {
     "NOT_COVERED": "has a schema for such keys that does not fit",
 }
 _KEY_RULES = {
-    "OPEN": ("TO_OPEN_CONTENT_MODEL", "FROM_OPEN_CONTENT_MODEL"),
-    "EMPTY": ("WITH_EMPTY_SCHEMA", "WITH_EMPTY_SCHEMA"),
-    "CLOSED": ("TO_CLOSED_CONTENT_MODEL", "FROM_CLOSED_CONTENT_MODEL"),
-    "COVERED": ("IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", "IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL"),
-    "NOT_COVERED": ("NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL", "NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL"),
+    "OPEN": "PROPERTY_{}_OPEN_CONTENT_MODEL",
+    "EMPTY": "PROPERTY_WITH_EMPTY_SCHEMA_{}_OPEN_CONTENT_MODEL",
+    "CLOSED": "PROPERTY_{}_CLOSED_CONTENT_MODEL",
+    "COVERED": "PROPERTY_{}_IS_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL",
+    "NOT_COVERED": "PROPERTY_{}_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL",
 }
 _KEY_PURPOSES = {
     "OPEN": "The open side takes the key with any value; the side that declares it does not.",
@@ -118,6 +118,15 @@ _KEY_PURPOSES = {
     "COVERED": "The schema for other keys already says what the declaration says, or more.",
     "NOT_COVERED": "The schema for other keys lets values through that the declaration refuses, or the reverse.",
 }
+
+
+def _key_rule_id(model: str, *, is_added: bool) -> str:
+    """The name of a rule, in the words of Confluent's registry."""
+    verb = "ADDED" if is_added else "REMOVED"
+    if "COVERED" not in model:
+        verb += "_TO" if is_added else "_FROM"
+    return _KEY_RULES[model].format(verb)
+
 
 # -- required keys ----------------------------------------------------------------------------------------------------
 
@@ -258,6 +267,11 @@ def _unreadable(pair: Pair) -> Iterator[Finding]:
 # -- keys that need others --------------------------------------------------------------------------------------------
 
 
+def _is_read_by_all(schema: Schema) -> bool:
+    """Whether every validator reads what it says of dependencies: the older keyword needs a `$schema` that has it."""
+    return "dependencies" not in schema.written or schema.document.is_old_draft
+
+
 def _needs_finder(verb: str) -> Callable[[Pair], Iterator[Finding]]:
     direction = BACKWARD if verb == "EXTENDED" else FORWARD
 
@@ -277,6 +291,7 @@ def _needs_finder(verb: str) -> Callable[[Pair], Iterator[Finding]]:
                     with_required(pair.writer(d)) | {key: value} for value in sample(pair.writer(d).of_key(key))
                 ),
                 below=f"/dependentRequired/{_pointer(key)}",
+                is_provable=_is_read_by_all(reader),
             )
 
     return find
@@ -301,6 +316,7 @@ def _schema_needs_finder(verb: str) -> Callable[[Pair], Iterator[Finding]]:
                     with_required(pair.writer(d)) | {key: value} for value in sample(pair.writer(d).of_key(key))
                 ),
                 below=f"/dependentSchemas/{_pointer(key)}",
+                is_provable=_is_read_by_all(reader),
             )
 
     return find
@@ -309,12 +325,12 @@ def _schema_needs_finder(verb: str) -> Callable[[Pair], Iterator[Finding]]:
 RULES = (
     *(
         Rule(
-            rule_id=f"PROPERTY_{'ADDED' if is_added else 'REMOVED'}_{names[0 if is_added else 1]}",
+            rule_id=_key_rule_id(model, is_added=is_added),
             purpose=_KEY_PURPOSES[model],
             keywords=_OBJECT,
             find=_key_finder(model, is_added=is_added),
         )
-        for model, names in _KEY_RULES.items()
+        for model in _KEY_RULES
         for is_added in (True, False)
     ),
     *(

@@ -155,7 +155,7 @@ ANNOTATIONS = ("title", "description", "default", "$id", "examples", "deprecated
 
 def _annotation(pair: Pair) -> Iterator[Finding]:
     for key in ANNOTATIONS:
-        old, new = (side.raw.get(key) if isinstance(side.raw, dict) else None for side in (pair.old, pair.new))
+        old, new = pair.old.written.get(key), pair.new.written.get(key)
         if text_of(old) != text_of(new):
             yield Finding(message=f"{key} changed; nothing is judged by it", breaks=NEITHER)
 
@@ -208,7 +208,7 @@ _PURPOSES = {
     ("multipleOf", "REMOVED"): "A number need not be a multiple any more.",
     ("multipleOf", "CHANGED"): "A divisor of the old step widens, a multiple of it narrows, another one does both.",
 }
-_STEMS = {"type": "TYPE", "enum": "ENUM", "pattern": "PATTERN", "format": "FORMAT", "multipleOf": "MULTIPLE_OF"}
+_STEMS = {"type": "TYPE", "enum": "ENUM_ARRAY", "pattern": "PATTERN", "format": "FORMAT", "multipleOf": "MULTIPLE_OF"}
 _BROKEN = {"pattern": _pattern_is_broken, "format": _format_is_broken, "multipleOf": _multiple_is_broken}
 
 
