@@ -8,11 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from activation_dagster.domain.compatibility.changes import Change, Mode
-from activation_dagster.domain.compatibility.engine import compare_all
+from activation_dagster.domain.compatibility.changes import BOTH, Change, Mode
+from activation_dagster.domain.compatibility.engine import compare, compare_all
 from activation_dagster.errors import Fault, MendTheEnvironment, WrongUse
 from activation_dagster.registry.files import suggestion
-from activation_dagster.registry.versions import BREAKING, comparable, numbers_of, parsed_text, version_files
+from activation_dagster.registry.versions import (
+    BREAKING,
+    Comparable,
+    comparable,
+    numbers_of,
+    parsed_text,
+    version_files,
+)
 
 SHOWN_CHANGES = 3
 """So many breaking changes stand in one sentence; `contracts diff` shows all."""
@@ -113,12 +120,29 @@ def _faults_of_new(
         [(one.name, one.document) for one in earlier], version.document, mode=mode, policy=version.policy
     )
     breaking = [change for change in verdict.changes if change.is_breaking]
+    if mode is not Mode.NONE and not mode.is_transitive:
+        breaking += _reused(earlier, version)
     declared = cast("dict[str, Any]", content).get(BREAKING)
     if not breaking:
         return [*faults, *_unneeded(name, declared)]
     if declared is None:
         return [*faults, _undeclared(name, breaking, mode, folder)]
     return [*faults, *_declaration_faults(name, declared, consumers.get(folder.name, ()), owners)]
+
+
+def _reused(earlier: list[Comparable], version: Comparable) -> list[Change]:
+    """What a property breaks that was declared once, was gone, and comes back as another.
+
+    The version before knows nothing of it, so the mode does not see it; destinations fix a field's type for ever.
+    """
+    before = earlier[-1].document.root.properties
+    found: list[Change] = []
+    for one in earlier[:-1]:
+        back = [key for key in version.document.root.properties if key in one.document.root.properties]
+        places = tuple(f"#/properties/{key}" for key in back if key not in before)
+        verdict = compare(one.document, version.document, policy=version.policy, against=one.name)
+        found += [change for change in verdict.changes if change.breaks == BOTH and change.path in places]
+    return found
 
 
 def _content(path: Path) -> Any:

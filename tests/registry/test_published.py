@@ -142,6 +142,16 @@ def test_each_new_version_is_held_to_the_one_before_it_new_or_not(contracts: Pat
     assert "events/signed_up/v3.json: is not compatible with v2" in sentence
 
 
+def test_a_property_that_comes_back_as_another_is_refused(contracts: Path) -> None:
+    write(contracts, "v2.json", COMPATIBLE)  # without seats
+    write(contracts, "v3.json", version("v3", {"coupon": {"type": "string"}, "seats": {"type": "string"}}))
+    (sentence,) = told(checked(contracts))
+    assert "events/signed_up/v3.json: is not compatible with v1" in sentence
+    assert "TYPE_CHANGED at #/properties/seats" in sentence
+    write(contracts, "v3.json", version("v3", {"coupon": {"type": "string"}, "seats": {"type": "number"}}))
+    assert checked(contracts).faults == ()
+
+
 @pytest.mark.parametrize(
     ("declared", "faults"),
     [

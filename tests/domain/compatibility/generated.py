@@ -89,7 +89,7 @@ SCHEMAS: st.SearchStrategy[Any] = st.recursive(
 def versions(draw: st.DrawFn) -> tuple[Any, Any]:
     """Two versions of a schema: the second is the first with some parts replaced, or another one altogether."""
     old = draw(keywords(SCHEMAS))
-    new = draw(st.one_of(st.just(None), keywords(SCHEMAS)))
+    new = copy.deepcopy(draw(st.one_of(st.just(None), st.just(None), keywords(SCHEMAS))))
     if new is None:
         new = copy.deepcopy(old)
         for _ in range(draw(st.integers(min_value=1, max_value=3))):
@@ -102,7 +102,7 @@ def versions(draw: st.DrawFn) -> tuple[Any, Any]:
 
 
 def _change(draw: st.DrawFn, schema: dict[str, Any]) -> None:
-    """Replace, add or remove one keyword somewhere."""
+    """Replace, add or remove one keyword somewhere. What is drawn is copied: the strategies share it."""
     places: list[dict[str, Any]] = [schema]
     for place in places:
         for value in place.values():
@@ -114,8 +114,8 @@ def _change(draw: st.DrawFn, schema: dict[str, Any]) -> None:
     if place and draw(st.booleans()):
         del place[draw(st.sampled_from(sorted(place)))]
     elif place is schema or draw(st.booleans()):
-        schema.update(draw(keywords(SCHEMAS)))
+        schema.update(copy.deepcopy(draw(keywords(SCHEMAS))))
     else:
-        for key, value in draw(keywords(SCHEMAS)).items():
+        for key, value in copy.deepcopy(draw(keywords(SCHEMAS))).items():
             if place is schema or key in place:
                 place[key] = value
