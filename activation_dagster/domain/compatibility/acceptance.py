@@ -5,7 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, cast
 
-from activation_dagster.domain.compatibility.documents import Schema, Undecided, atom_of, key_of, matches
+from activation_dagster.domain.compatibility.documents import Schema
+from activation_dagster.domain.compatibility.json_values import Undecided, atom_of, key_of, matches
 
 _COMBINED = frozenset({"allOf", "anyOf", "oneOf", "not", "if"})
 _TYPE_OF_ATOM = {"integer": ("integer", "number"), "fraction": ("number",)}

@@ -7,8 +7,9 @@ from typing import Any, cast
 
 from activation_dagster.domain.compatibility.changes import NEITHER, Child, Direction, Finding, Pair, Rule
 from activation_dagster.domain.compatibility.disjoint import are_disjoint
-from activation_dagster.domain.compatibility.documents import Schema, conjunction, text_of
+from activation_dagster.domain.compatibility.documents import Schema, conjunction
 from activation_dagster.domain.compatibility.instances import candidates, sample
+from activation_dagster.domain.compatibility.json_values import text_of
 
 BACKWARD, FORWARD = Direction.BACKWARD, Direction.FORWARD
 SUMS = ("anyOf", "oneOf")

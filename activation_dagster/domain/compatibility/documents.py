@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 from urllib.parse import unquote
 
+from activation_dagster.domain.compatibility.json_values import ATOMS, atom_of, key_of, may_match, text_of
 from activation_dagster.errors import WrongUse
 
 Body = dict[str, Any]
 """The keywords of a schema that assert something, in normal form; schemas inside it are as they were written."""
 
-ATOMS = frozenset({"null", "boolean", "object", "array", "string", "integer", "fraction"})
-"""The types that share no value; `number` is `integer` and `fraction`."""
-
 _OLD_DRAFT = re.compile(r"draft-0[34567]")
 _SUMS = ("anyOf", "oneOf")
 IDLE_ITEMS = "additionalItems"
 """Beside no tuple it judges nothing by the text of JSON Schema, and other items for some validators."""
-_REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
 COMBINERS = ("allOf", "anyOf", "oneOf", "not", "if", "dependentSchemas")
 ASSERTING = frozenset(
     {
@@ -56,77 +51,6 @@ _NOTHING_ASSERTED: dict[str, tuple[Any, ...]] = {
     "prefixItems": ([],), "propertyNames": (True, {}), "dependentRequired": ({},), "dependentSchemas": ({},),
     "allOf": ([],), "unevaluatedProperties": (True, {}), "unevaluatedItems": (True, {}), "not": (False,),
 }  # fmt: skip
-
-
-def text_of(value: Any) -> str:
-    """One text for one JSON value; `true` and `1` differ, as they must and do not in Python."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-
-def atom_of(value: Any) -> str:
-    """The type of a parsed JSON value, as one of ATOMS."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float():
-            return "integer" if value.is_integer() else "fraction"
-        case str():
-            return "string"
-        case list():
-            return "array"
-        case _:
-            return "object"
-
-
-def key_of(value: Any) -> Any:
-    """Something hashable that is equal for equal JSON values: `1` equals `1.0` and differs from `true`."""
-    match value:
-        case bool() | None | str():
-            return (atom_of(value), value)
-        case int() | float():
-            return ("number", value)
-        case list():
-            return ("array", tuple(key_of(inner) for inner in cast("list[Any]", value)))
-        case _:
-            pairs = cast("dict[str, Any]", value).items()
-            return ("object", frozenset((key, key_of(inner)) for key, inner in pairs))
-
-
-class Undecided(Exception):
-    """A pattern of another dialect, or a keyword, that this module cannot decide; never leaves the engine."""
-
-
-@lru_cache(maxsize=4096)
-def _compiled(pattern: str) -> re.Pattern[str] | None:
-    # `$` ends the text in JSON Schema; Python's also stands before a last line feed.
-    text = pattern[:-1] + r"\Z" if pattern.endswith("$") and not pattern.endswith("\\$") else pattern
-    try:
-        return re.compile(text)
-    except (re.error, OverflowError):
-        return None
-
-
-def matches(pattern: str, text: str) -> bool:
-    """Whether a pattern is found in a text. Raises Undecided for one that Python cannot read."""
-    found = _compiled(pattern)
-    if found is None:
-        raise Undecided
-    return found.search(text) is not None
-
-
-def may_match(pattern: str, text: str) -> bool:
-    """Whether a pattern could be found in a text; yes where that cannot be told."""
-    found = _compiled(pattern)
-    return found is None or found.search(text) is not None
-
-
-def is_readable(pattern: str) -> bool:
-    """Whether Python reads a pattern as JSON Schema's dialect does."""
-    return _compiled(pattern) is not None
 
 
 Formats = Mapping[str, Callable[[str], bool]]
@@ -458,21 +382,3 @@ def _joins(one: Body, other: Body) -> bool:
     ):
         return False
     return all(not (group & one.keys() and group & other.keys()) or group & shared == _KEYS_ALONE for group in _LINKED)
-
-
-def _walk(value: Any) -> Iterator[Any]:
-    yield value
-    inner: list[Any] = []
-    if isinstance(value, dict):
-        inner = list(cast("dict[str, Any]", value).values())
-    elif isinstance(value, list):
-        inner = cast("list[Any]", value)
-    for part in inner:
-        yield from _walk(part)
-
-
-def has_reference(raw: Any) -> bool:
-    """Whether anything inside refers to another place, so that equal texts may mean different things."""
-    return any(
-        isinstance(part, dict) and not _REFERENCES.isdisjoint(cast("dict[str, Any]", part)) for part in _walk(raw)
-    )

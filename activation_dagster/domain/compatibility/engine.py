@@ -10,7 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from activation_dagster.domain.compatibility import arrays, combinations, limits, objects, values
+from activation_dagster.domain.compatibility import (
+    arrays,
+    combinations,
+    limits,
+    object_places,
+    objects,
+    other_keys,
+    values,
+)
 from activation_dagster.domain.compatibility.acceptance import surely_accepts, surely_refuses, values_of
 from activation_dagster.domain.compatibility.changes import (
     Change,
@@ -25,8 +33,9 @@ from activation_dagster.domain.compatibility.changes import (
     Rule,
     Verdict,
 )
-from activation_dagster.domain.compatibility.documents import Document, Schema, Undecided, text_of
+from activation_dagster.domain.compatibility.documents import Document, Schema
 from activation_dagster.domain.compatibility.instances import candidates
+from activation_dagster.domain.compatibility.json_values import Undecided, text_of
 from activation_dagster.errors import WrongUse
 
 RULES: tuple[Rule, ...] = (
@@ -34,6 +43,7 @@ RULES: tuple[Rule, ...] = (
     *values.RULES,
     *limits.RULES,
     *objects.RULES,
+    *other_keys.RULES,
     *arrays.RULES,
     *combinations.RULES,
 )
@@ -199,7 +209,7 @@ def _are_equal(old: Schema, new: Schema) -> bool:
 
 def _children(pair: Pair, keywords: Any) -> Iterator[Child]:
     if not _INSIDE_OBJECTS.isdisjoint(keywords):
-        yield from objects.children(pair)
+        yield from object_places.children(pair)
     if not _INSIDE_ARRAYS.isdisjoint(keywords):
         yield from arrays.children(pair)
     if not _INSIDE_COMBINED.isdisjoint(keywords):

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from activation_dagster.domain.compatibility.acceptance import surely_accepts
-from activation_dagster.domain.compatibility.documents import Schema, may_match
+from activation_dagster.domain.compatibility.documents import Schema
+from activation_dagster.domain.compatibility.json_values import may_match
 
 _TEXTS = (
     "a", "", "A", "1", "ab", "abc", "a1", "A1", "AB", "123", "12345", "a-b", "a_b", "hello world", "a@shop.example",
