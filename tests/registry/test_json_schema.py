@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator, meta
 
 from activation_dagster.domain.compatibility.changes import Change, Direction, Policy
 from activation_dagster.domain.compatibility.documents import Document
@@ -94,11 +94,8 @@ def test_the_judging_schema_gives_the_verdict_of_the_readable_judge(
     version: EventVersion, values: dict[str, Any]
 ) -> None:
     schema = judging_schema(version)
-    Draft202012Validator.check_schema(schema)
-    # jsonschema searches with Python's `$`, which also stands before a last line feed.
-    broken = any(isinstance(value, str) and value.endswith("\n") for value in values.values())
-    if not broken:
-        assert Draft202012Validator(schema).is_valid(values) == keeps(version, values)
+    meta.validate(schema)
+    assert Draft202012Validator(schema).is_valid(values) == keeps(version, values)
 
 
 def test_the_patterns_of_dates_and_instants_are_the_calendar() -> None:
