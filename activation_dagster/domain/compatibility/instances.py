@@ -10,6 +10,7 @@ from typing import Any, cast
 from activation_dagster.domain.compatibility.acceptance import surely_accepts
 from activation_dagster.domain.compatibility.documents import Schema
 from activation_dagster.domain.compatibility.json_values import may_match
+from activation_dagster.domain.compatibility.pattern_texts import texts_like
 
 _TEXTS = (
     "a", "", "A", "1", "ab", "abc", "a1", "A1", "AB", "123", "12345", "a-b", "a_b", "hello world", "a@shop.example",
@@ -92,6 +93,8 @@ def _of_branches(schema: Schema, keyword: str, depth: int) -> Iterator[Any]:
 def _texts(schema: Schema) -> Iterator[str]:
     body = schema.body
     lengths = {body[key] + more for key in ("minLength", "maxLength") if key in body for more in (-1, 0, 1)}
+    if "pattern" in body:
+        yield from texts_like(body["pattern"])
     yield from ("a" * int(length) for length in sorted(lengths) if 0 <= length <= _MOST_CHARACTERS)
     yield from _TEXTS
 
@@ -122,6 +125,7 @@ def fresh_keys(schemas: Iterable[Schema]) -> Iterator[str]:
 def matching_keys(pattern: str) -> Iterator[str]:
     """Keys that a pattern may match; its own plain beginning is tried as well."""
     plain = pattern.removeprefix("^").split("[")[0].split("(")[0].rstrip("$*+.?\\")
+    yield from (key for key in texts_like(pattern) if may_match(pattern, key))
     yield from (
         key for key in (plain, f"{plain}a", f"{plain}1", f"a{plain}", *_FRESH_KEYS, *_TEXTS) if may_match(pattern, key)
     )
