@@ -223,6 +223,7 @@ def _cleared(found: list[_Found], direction: Direction) -> list[_Found]:
 def _example(found: _Found, root: _Place, directions: frozenset[Direction]) -> Example | None:
     """A value that proves a change: one version accepts it, the other refuses it, and so does this very part."""
     pair, finding = found.place.pair, found.finding
+    is_whole = found.place.above is None  # what the place accepts, the whole accepts
     for direction in sorted(found.breaks & directions):
         writer, reader = pair.writer(direction), pair.reader(direction)
         part = finding.refused_by.get(direction) or (reader.only(*finding.keywords) if finding.keywords else reader)
@@ -236,9 +237,8 @@ def _example(found: _Found, root: _Place, directions: frozenset[Direction]) -> E
                 continue
             tries += 1
             for whole in itertools.islice(found.place.lifted(direction, value), 6):
-                if surely_accepts(root.pair.writer(direction), whole) and surely_refuses(
-                    root.pair.reader(direction), whole
-                ):
+                is_accepted = is_whole or surely_accepts(root.pair.writer(direction), whole)
+                if is_accepted and surely_refuses(root.pair.reader(direction), whole):
                     return Example(instance=whole, refused_by="new" if direction is Direction.BACKWARD else "old")
             if tries > 8:
                 break

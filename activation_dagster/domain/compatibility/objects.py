@@ -70,6 +70,13 @@ def _with_key(pair: Pair, key: str) -> Callable[[Direction], Iterable[Any]]:
 ANYTHING: tuple[Any, ...] = ("text", 1, 0.5, True, None, [], {})
 
 
+def _judge_of(schema: Schema, key: str) -> Schema:
+    """The part of a schema that judges the value of one key."""
+    if key in schema.properties and "patternProperties" not in schema.body:
+        return Schema(schema.document, None, {"properties": {key: schema.properties[key]}})
+    return schema.only(*OBJECT_MODEL)
+
+
 def _key_finder(model: str, *, is_added: bool) -> Callable[[Pair], Iterator[Finding]]:
     def find(pair: Pair) -> Iterator[Finding]:
         mine, other = (pair.new, pair.old) if is_added else (pair.old, pair.new)
@@ -79,9 +86,7 @@ def _key_finder(model: str, *, is_added: bool) -> Callable[[Pair], Iterator[Find
             undeclared, declared = other.undeclared(key), mine.of_key(key)
             if _model(undeclared, declared, pair, is_added=is_added) != model:
                 continue
-            fragment = {
-                d: pair.reader(d).only("properties", "patternProperties", "additionalProperties") for d in Direction
-            }
+            fragment = {d: _judge_of(pair.reader(d), key) for d in Direction}
             yield Finding(
                 message=f"'{key}' is {'declared now' if is_added else 'declared no more'}, and the "
                 f"{'old' if is_added else 'new'} version {_MODEL_WORDS[model]}",
