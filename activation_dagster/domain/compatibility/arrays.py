@@ -139,5 +139,7 @@ def children(pair: Pair) -> Iterator[Child]:
     old, new = pair.old, pair.new
     most = max(len(old.get("prefixItems", [])), len(new.get("prefixItems", [])))
     for place in range(most):
-        yield Child(path=f"/items/{place}", old=old.of_item(place), new=new.of_item(place), lift=_at(place))
-    yield Child(path="/items", old=old.keyword("items"), new=new.keyword("items"), lift=_at(most))
+        yield Child(
+            within="array", path=f"/items/{place}", old=old.of_item(place), new=new.of_item(place), lift=_at(place)
+        )
+    yield Child(within="array", path="/items", old=old.keyword("items"), new=new.keyword("items"), lift=_at(most))
