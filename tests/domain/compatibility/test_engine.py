@@ -108,6 +108,32 @@ def test_our_judge_of_one_value_agrees_with_another(pair: tuple[Any, Any], value
         assert surely_accepts(document.root, value) == other.is_valid(value), value
 
 
+WITH_DEFAULTS = st.fixed_dictionaries(
+    {
+        "type": st.just("object"),
+        "properties": st.dictionaries(
+            st.sampled_from("ab"),
+            st.sampled_from([{"type": "integer", "default": 0}, {"type": "integer"}, {"type": "string", "default": 0}]),
+        ),
+        "required": st.lists(st.sampled_from("abc"), unique=True, max_size=2),
+        "additionalProperties": st.booleans(),
+    },
+    optional={"maxProperties": st.just(1)},
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(WITH_DEFAULTS, WITH_DEFAULTS, st.lists(st.dictionaries(st.sampled_from("abc"), st.sampled_from([0, "x"]))))
+def test_compatible_with_a_default_means_with_the_default_filled_in(old: Any, new: Any, values: list[Any]) -> None:
+    if not compare(Document(old), Document(new), mode=Mode.BACKWARD).is_compatible:
+        return
+    defaults = {key: one["default"] for key, one in new["properties"].items() if "default" in one}
+    for value in values:
+        if Draft202012Validator(old).is_valid(value):
+            filled = {key: one for key, one in defaults.items() if key in new["required"]} | value
+            assert Draft202012Validator(new).is_valid(filled)
+
+
 def test_the_same_schema_has_no_changes() -> None:
     for case in RULE_CASES:
         assert changes(case.old, case.old) == ()
