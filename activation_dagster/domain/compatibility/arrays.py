@@ -8,9 +8,10 @@ from typing import Any, cast
 
 from activation_dagster.domain.compatibility.acceptance import surely_accepts
 from activation_dagster.domain.compatibility.changes import NEITHER, Child, Direction, Finding, Pair, Rule
-from activation_dagster.domain.compatibility.documents import IDLE_ITEMS, Schema
+from activation_dagster.domain.compatibility.documents import Schema
 from activation_dagster.domain.compatibility.instances import candidates, items, sample
 from activation_dagster.domain.compatibility.json_values import text_of
+from activation_dagster.domain.compatibility.keywords import IDLE_ITEMS
 
 
 def _unique_finder(verb: str) -> Callable[[Pair], Iterator[Finding]]:

@@ -260,7 +260,7 @@ def compare(
     root = _Place(pair=pair, path="#")
     try:
         found = engine.found(root, frozenset(Direction))
-    except Undecided:
+    except (Undecided, RecursionError):
         raise WrongUse(
             f"The schema in {new.name or 'the new version'} is nested more than {_DEEPEST} deep, and is not compared. "
             "Split it into smaller schemas."

@@ -8,8 +8,9 @@ from typing import Any
 
 from activation_dagster.domain.compatibility.acceptance import surely_accepts, surely_refuses
 from activation_dagster.domain.compatibility.changes import NEITHER, Direction, Finding, Pair, Rule
-from activation_dagster.domain.compatibility.documents import COMBINERS, Schema
+from activation_dagster.domain.compatibility.documents import Schema
 from activation_dagster.domain.compatibility.json_values import key_of, text_of
+from activation_dagster.domain.compatibility.keywords import COMBINERS
 
 Verb = str
 _WIDER_FORMATS = {
