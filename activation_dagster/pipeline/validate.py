@@ -78,26 +78,20 @@ def _take_message_ids(run: BatchRun) -> None:
     engine = run.engine
     index = MessageIds(run.state, window=run.places.dedupe_window)
     batch_no, hour = run.batch.batch_no, run.batch.arrival_hour
-    engine.compute("validate/claimed_keys")
-    keys = [row[0] for row in engine.rows("select key from claimed_keys order by key")]
-    taken = index.take(keys, batch_no=batch_no, arrival_hour=hour)
-    others = [
-        row[0]
-        for row in engine.rows(
-            "select distinct left(to_base64(unhex(md5(message_id))), 22) as key from event_verdicts "
-            "where reason is not null order by key"
-        )
-    ]
+    engine.compute("validate/message_keys")
+    engine.compute("validate/repeated_keys")
+    engine.view("validate/claimed_keys")
+    taken = index.take(engine.texts("select key from claimed_keys order by key"), batch_no=batch_no, arrival_hour=hour)
+    others = engine.texts("select distinct key from message_keys where not is_sound order by key")
     taken += index.taken(others, batch_no=batch_no, arrival_hour=hour)
     engine.put("taken_keys", {"key": "VARCHAR"}, [(key,) for key in sorted(set(taken))])
-    engine.compute("validate/repeated_ids")
     engine.compute("validate/found_duplicates")
     rows = engine.rows(
         "select e.event_id, d.cause from found_duplicates as d join ingested_events as e on e.ordinal = d.ordinal"
         " order by d.ordinal"
     )
     record_duplicates(run.state, run.batch.batch_id, [(row[0], row[1]) for row in rows])
-    engine.forget("claimed_keys", "taken_keys", "repeated_ids")
+    engine.forget("message_keys", "taken_keys", "repeated_keys")
 
 
 def _recall_duplicates(run: BatchRun) -> None:
