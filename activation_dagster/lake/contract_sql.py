@@ -58,7 +58,7 @@ def _has_type(leaf: str, wanted: PropertyType) -> str:
 
 
 def _breaches(rule: PropertyRule, section: str, leaf: str) -> list[tuple[str, str]]:
-    """How the JSON text `leaf` can break a rule: SQL that is true where it does, never null, and the violation's text."""
+    """How the JSON text `leaf` can break a rule: SQL that is true where it does, never null, and what is said of it."""
     path = f"{section}.{rule.name}"
     typed = _has_type(leaf, rule.type)
     found: list[tuple[str, str]] = []
@@ -106,10 +106,11 @@ def _amount(measure: Measure, leaves: Mapping[str, str], numbers: Collection[str
 def _object(leaves: Mapping[str, str]) -> str:
     """SQL for a JSON object of JSON texts: they are written already, and only strung together."""
     members = [
-        f"{literal(('{' if place == 0 else ',') + json.dumps(name, ensure_ascii=False) + ':')}, coalesce({leaf}, 'null')"
-        for place, (name, leaf) in enumerate(leaves.items())
+        f"{literal(json.dumps(name, ensure_ascii=False) + ':')}, coalesce({leaf}, 'null')"
+        for name, leaf in leaves.items()
     ]
-    return f"concat({', '.join(members)}, '}}')"
+    between = ", ',', "
+    return f"concat('{{', {between.join(members)}, '}}')"
 
 
 def _name(name: str) -> str:

@@ -143,9 +143,9 @@ CASES = [
         given={"event_verdicts": rows_of(EVENTS, "1, 'e1', 'm', 'x'", "2, 'e2', 'm', null", "3, 'e3', 'n', null")},
         shown="ordinal, key, is_sound",
         expected=[
-            (1, "b48tPeUzQjgi1eY6PVGoQA", False),
-            (2, "b48tPeUzQjgi1eY6PVGoQA", True),
-            (3, "e4tkp9K8nj4gmI9Ew37mCg", True),
+            (1, "b49XcVCQ2iYyRTmI2aFQGw", False),
+            (2, "b49XcVCQ2iYyRTmI2aFQGw", True),
+            (3, "e4uWWtS8oOQatR3nsxNjoQ", True),
         ],
     ),
     Case(
