@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from activation_dagster.commands.installation import opened, read_settings
-from activation_dagster.commands.printing import AsJson, print_json, say, warn
+from activation_dagster.commands.printing import AsJson, end, plain, print_json, say, shown, warn
 
 if TYPE_CHECKING:
-    from activation_dagster.domain.proposals import Proposal
+    from activation_dagster.domain.proposals import Loss, Proposal
     from activation_dagster.pipeline.infer import Traffic
     from activation_dagster.registry.contract_set import ContractSet
+    from activation_dagster.registry.proposal_files import ProposalFiles
     from activation_dagster.settings import Settings
+
+
+class Form(StrEnum):
+    """What `contracts import` reads."""
+
+    SEGMENT = "segment"
+    JSON_SCHEMA = "json-schema"
+
 
 LANDING, QUARANTINE = "landing", "quarantine"
 
@@ -49,7 +59,7 @@ def infer(
     for evidence in found.events:
         known = contracts.contract_for(evidence.call, evidence.name)
         if known is None:
-            proposals.append(propose(evidence))
+            proposals.append(_told_from(propose(evidence), contracts))
         elif event is not None:
             proposals.append(propose(evidence, slug=known.slug, version=f"v{int(known.newest.version[1:]) + 1}"))
     if event is not None and not proposals:
@@ -62,6 +72,40 @@ def infer(
     if not as_json and not proposals:
         say(f"Every event in {found.lines:,} lines has a contract, or its name is not shown.")
     hand_over(proposals, contracts=contracts, root=settings.contracts, owner=owner, write=write, as_json=as_json)
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="JSON (or YAML) to read.")],
+    *,
+    as_: Annotated[Form, typer.Option("--as", help="What the file is.")],
+    event: Annotated[str, typer.Option(help="The event's name, for a JSON Schema without a title.")] = "",
+    owner: Owner = "",
+    write: Write = False,
+    as_json: AsJson = False,
+) -> None:
+    """Propose contracts from a tracking plan or a JSON Schema; what is lost is told (exit 1)."""
+    from activation_dagster.registry.call_schemas import read_json_schema
+    from activation_dagster.registry.proposal_files import read_document
+    from activation_dagster.registry.segment_plan import read_tracking_plan
+
+    settings = read_settings()
+    document = read_document(file)
+    if as_ is Form.SEGMENT:
+        proposals, losses = read_tracking_plan(document)
+    else:
+        one, losses = read_json_schema(document, event=event)
+        proposals = (one,)
+    if event and as_ is Form.SEGMENT:
+        proposals = tuple(proposal for proposal in proposals if proposal.name == event)
+    hand_over(
+        proposals,
+        contracts=_contracts(settings),
+        root=settings.contracts,
+        owner=owner,
+        write=write,
+        as_json=as_json,
+        losses=losses,
+    )
 
 
 def _traffic(settings: Settings, from_: str, *, source: str | None, event: str | None, sample: int) -> Traffic:
@@ -80,6 +124,17 @@ def _traffic(settings: Settings, from_: str, *, source: str | None, event: str |
     return traffic_of_file(settings.sql, file, event=event, sample=sample)
 
 
+def _told_from(proposal: Proposal, contracts: ContractSet) -> Proposal:
+    """A new event whose name differs from a promised one only in its spelling is told so: it may be a mistake."""
+    from dataclasses import replace
+
+    near = contracts.events.get(proposal.slug)
+    if near is None:
+        return proposal
+    note = f"A contract promises '{near.name}', which differs only in its spelling: is this a mistake of its sender?"
+    return replace(proposal, slug=f"{proposal.slug}_respelt", notes=(note, *proposal.notes))
+
+
 def _contracts(settings: Settings) -> ContractSet:
     from activation_dagster.registry.loading import load_contracts
 
@@ -87,50 +142,54 @@ def _contracts(settings: Settings) -> ContractSet:
 
 
 def hand_over(
-    proposals: Iterable[Proposal], *, contracts: ContractSet, root: Path, owner: str, write: bool, as_json: bool
+    proposals: Iterable[Proposal],
+    *,
+    contracts: ContractSet,
+    root: Path,
+    owner: str,
+    write: bool,
+    as_json: bool,
+    losses: Sequence[Loss] = (),
 ) -> None:
-    """Print proposals, or write those of new events. Raises WrongUse where the owner is missing or unknown."""
-    from activation_dagster.errors import WrongUse
-    from activation_dagster.registry.proposal_files import contract_text, version_text, write_contract
+    """Print proposals, or write those of new events; then what they cannot say. Exit 1 where that is anything.
 
-    made = list(proposals)
-    files: dict[str, dict[str, str]] = {}
-    for proposal in made:
-        answers = proposal.owner if proposal.owner in contracts.owners and not owner else owner
-        if write and answers not in contracts.owners:
-            raise WrongUse(
-                f"Nobody of owners.yaml answers for '{proposal.slug}', so nothing was written. "
-                f"Name one with --owner: {', '.join(sorted(contracts.owners))}."
-            )
-        described = proposal.description or "Proposed; say what it means, when it is sent and by whom."
-        about = contract_text(
-            proposal,
-            owner=answers or "name-one-of-owners.yaml",
-            criticality=proposal.criticality or "best_effort",
-            description=described,
-        )
-        version = f"{proposal.version}.yaml"
-        is_known = proposal.slug in contracts.events
-        kept = files.setdefault(proposal.slug, {} if is_known else {"contract.yaml": about})
-        if version in kept:
-            raise WrongUse(
-                f"Two events would share the folder events/{proposal.slug}. Nothing was written; take one with --event."
-            )
-        kept[version] = version_text(proposal)
+    Raises WrongUse, before anything is written, where an owner is missing or a contract is there already.
+    """
+    from activation_dagster.registry.proposal_files import files_of, write_contract
+
+    files = files_of(list(proposals), owners=list(contracts.owners), owner=owner)
     written: list[str] = []
     if write:
-        known = sorted(slug for slug in files if slug in contracts.events or (root / "events" / slug).exists())
-        if known:
-            raise WrongUse(
-                f"There is a contract already for {', '.join(known)}, under {root / 'events'}. Nothing was written: "
-                "take what you want from the printed proposal into a new version file."
-            )
-        written = [str(write_contract(root, slug, texts)) for slug, texts in files.items()]
+        _refuse_to_write(files, contracts=contracts, root=root)
+        written = [str(write_contract(root, slug, texts.files)) for slug, texts in files.items()]
     if as_json:
-        print_json({"proposals": files, "written": written})
-        return
-    for slug, texts in () if write else files.items():
-        for name, text in texts.items():
-            typer.echo(f"# --- events/{slug}/{name}\n{text}")
-    for folder in written:
-        say(f"Wrote {folder}. Read it, correct it, and run `activation contracts check`.")
+        printed = {slug: texts.files for slug, texts in files.items()}
+        print_json({"proposals": printed, "written": written, "losses": plain(losses)})
+    else:
+        for slug, texts in () if write else files.items():
+            for name, text in texts.files.items():
+                typer.echo(f"# --- events/{slug}/{name}\n{text}")
+        for folder in written:
+            say(f"Wrote {folder}. Read it, correct it, and run `activation contracts check`.")
+        for loss in losses:
+            warn(shown(str(loss)))
+        if losses:
+            warn(f"{len(losses):,} things could not be said; each is named above.")
+    end(found=bool(losses))
+
+
+def _refuse_to_write(files: Mapping[str, ProposalFiles], *, contracts: ContractSet, root: Path) -> None:
+    from activation_dagster.errors import WrongUse
+
+    unowned = sorted(slug for slug, texts in files.items() if texts.owner not in contracts.owners)
+    if unowned:
+        raise WrongUse(
+            f"Nobody of owners.yaml answers for {', '.join(unowned)}, so nothing was written. "
+            f"Name one with --owner: {', '.join(sorted(contracts.owners))}."
+        )
+    known = sorted(slug for slug in files if (root / "events" / slug).exists())
+    if known:
+        raise WrongUse(
+            f"There is a contract already for {', '.join(known)}, under {root / 'events'}. Nothing was written: "
+            "take what you want from the printed proposal into a new version file, or take others with --event."
+        )

@@ -39,3 +39,14 @@ def slug_of(name: str) -> str:
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
     found = re.sub(r"[^a-z0-9]+", "_", apart.lower()).strip("_")
     return (found if found[:1].isalpha() else f"event_{found}")[:79].rstrip("_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Loss:
+    """Something that one format says and another cannot: where it stood, and what becomes of it."""
+
+    path: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.sentence}"

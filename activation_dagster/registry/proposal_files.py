@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from activation_dagster.domain.contracts import Call, PropertyRule
+from activation_dagster.domain.contracts import Call, Criticality, PropertyRule
 from activation_dagster.domain.proposals import Proposal
 from activation_dagster.errors import WrongUse
 
@@ -62,10 +65,54 @@ def contract_text(proposal: Proposal, *, owner: str, criticality: str, descripti
     return (
         "# What may change about this event; its versions beside it are added, never edited.\n"
         f"owner: {_scalar(owner)}\n"
-        f"criticality: {criticality}\n"
+        f"criticality: {Criticality(criticality).value}\n"
         f"call: {Call(proposal.call).value}\n"
         f"description: {_scalar(description)}\n"
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalFiles:
+    """The files of one event's folder by name, and who would answer for it (empty: nobody was named)."""
+
+    event_name: str
+    owner: str
+    files: dict[str, str]
+
+
+def files_of(proposals: Sequence[Proposal], *, owners: Sequence[str], owner: str) -> dict[str, ProposalFiles]:
+    """The files of every proposal by folder. `owner`, where given, answers for all of them.
+
+    Raises WrongUse where two events would share a folder, or one version stands twice.
+    """
+    found: dict[str, ProposalFiles] = {}
+    for proposal in proposals:
+        answers = owner or (proposal.owner if proposal.owner in owners else "")
+        about = contract_text(
+            proposal,
+            owner=answers or "name-one-of-owners.yaml",
+            criticality=proposal.criticality or Criticality.BEST_EFFORT,
+            description=proposal.description or "Proposed; say what it means, when it is sent and by whom.",
+        )
+        first = ProposalFiles(event_name=proposal.name, owner=answers, files={"contract.yaml": about})
+        kept = found.setdefault(proposal.slug, first)
+        version = f"{proposal.version}.yaml"
+        if kept.event_name != proposal.name or version in kept.files:
+            raise WrongUse(
+                f"Two proposals would be the same file, events/{proposal.slug}/{version}. Nothing was written or "
+                "printed; rename one of the events in the file, or take one with --event."
+            )
+        kept.files[version] = version_text(proposal)
+    return found
+
+
+def read_document(file: Path) -> Any:
+    """What a JSON or YAML file holds. Raises WrongUse where it is neither, without repeating what it holds."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        return json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+    except (UnicodeDecodeError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise WrongUse(f"The file is no sound JSON or YAML, at {file}. Write it again from where it came.") from error
 
 
 def write_contract(root: Path, slug: str, files: dict[str, str]) -> Path:

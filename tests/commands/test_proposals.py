@@ -144,3 +144,74 @@ def test_wrong_use_is_told_apart(contracts: Path, traffic: Path) -> None:
         ("--from", str(traffic), "--source", "web"),
     ):
         assert isinstance(run("infer", *words, fine=False).exception, WrongUse)
+
+
+# -- from and to other tools ------------------------------------------------------------------------------------------
+
+
+def test_contracts_come_back_from_a_tracking_plan_as_they_were(contracts: Path, tmp_path: Path) -> None:
+    before = load_contracts(contracts, environment="demo").events
+    for slug in ("page", "prescreen_submitted", "inventory_adjusted"):
+        run("export", slug, "--as", "segment", "--to", str(tmp_path / slug))
+        shutil.rmtree(contracts / "events" / slug)
+        run("import", str(tmp_path / slug / "tracking_plan.json"), "--as", "segment", "--write")
+    assert load_contracts(contracts, environment="demo").events == before
+
+
+def test_an_import_writes_nothing_over(contracts: Path, tmp_path: Path) -> None:
+    run("export", "user_profile_updated", "--as", "segment", "--to", str(tmp_path))
+    before = {path: path.read_bytes() for path in contracts.rglob("*") if path.is_file()}
+    refused = run("import", str(tmp_path / "tracking_plan.json"), "--as", "segment", "--write", fine=False)
+    assert isinstance(refused.exception, WrongUse)
+    assert {path: path.read_bytes() for path in contracts.rglob("*") if path.is_file()} == before
+
+
+def test_what_an_import_cannot_say_is_told_and_ends_with_1(contracts: Path, tmp_path: Path) -> None:
+    file = tmp_path / "schema.json"
+    schema = {"title": "Size Guide Opened", "properties": {"garment": {"type": "string", "minLength": 2}, "x": {}}}
+    file.write_text(json.dumps(schema), encoding="utf-8")
+    ended = run("import", str(file), "--as", "json-schema", "--write", "--owner", "growth", fine=False)
+    assert ended.exit_code == 1
+    assert "$.properties.garment.minLength" in ended.stderr
+    assert "$.properties.x.type" in ended.stderr
+    found = load_contracts(contracts, environment="demo").events["size_guide_opened"]
+    assert [rule.name for rule in found.newest.properties] == ["garment"]
+    losses = json.loads(run("import", str(file), "--as", "json-schema", "--json", fine=False).stdout)["losses"]
+    assert len(losses) == 2
+
+
+@pytest.mark.parametrize("text", ["", "[", "{}", '{"rules": 1}', "\ufeff", "- a: [", "'"])
+def test_a_file_that_is_no_plan_is_one_sentence(contracts: Path, tmp_path: Path, text: str) -> None:
+    for suffix in ("json", "yaml"):
+        file = tmp_path / f"plan.{suffix}"
+        file.write_text(text, encoding="utf-8")
+        assert isinstance(run("import", str(file), "--as", "segment", fine=False).exception, WrongUse)
+
+
+def test_a_hostile_plan_stays_inside_its_comments(contracts: Path, tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    rule = {
+        "type": "TRACK",
+        "key": "../../etc\nowner: evil",
+        "version": 1,
+        "jsonSchema": {"properties": {"properties": {"properties": {"x": {"type": "string", "a\nrequired: [q]": 1}}}}},
+    }
+    file.write_text(json.dumps({"rules": [rule]}), encoding="utf-8")
+    run("import", str(file), "--as", "segment", "--write", "--owner", "growth", fine=False)
+    (folder,) = [path for path in (contracts / "events").iterdir() if "evil" in path.name]
+    assert yaml.safe_load((folder / "v1.yaml").read_text(encoding="utf-8"))["required"] == []
+    assert yaml.safe_load((folder / "contract.yaml").read_text(encoding="utf-8"))["owner"] == "growth"
+
+
+def test_exporting_says_which_contract_it_does_not_know(contracts: Path) -> None:
+    error = run("export", "Product Purchase", "--as", "odcs", fine=False).exception
+    assert isinstance(error, WrongUse)
+    assert "Product Purchased" in str(error)
+
+
+def test_every_contract_becomes_an_odcs_document(contracts: Path, tmp_path: Path) -> None:
+    run("export", "--as", "odcs", "--to", str(tmp_path))
+    printed = list(yaml.safe_load_all(run("export", "--as", "odcs").stdout))
+    written = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted(tmp_path.glob("*.odcs.yaml"))]
+    assert printed == written
+    assert len(written) == len(load_contracts(contracts, environment="demo").events)
