@@ -13,6 +13,7 @@ from sqlglot import exp
 
 from activation_dagster.domain.times import INSTANT_PATTERN
 from activation_dagster.lake.engine import Engine
+from activation_dagster.pipeline.infer import patterns
 from activation_dagster.pipeline.ingest import lexical_limits
 from tests.sql.promised import SQL
 
@@ -21,6 +22,8 @@ LONGER_THAN_A_PAGE = {"ingest/ingested_events"}  # one pass over the line: split
 PARAMETERS: Mapping[str, object] = {
     **lexical_limits(),
     "instant_pattern": INSTANT_PATTERN,
+    **patterns(),
+    "sample": 2,
 }
 A, B = "'\\x0A'::blob", "'\\x0B'::blob"
 BATCH = "select 'b1' as batch_id, 1000 as as_of_micros, make_timestamp(1000) as as_of, 100 as today, make_timestamp(900) as landed_at"
@@ -596,6 +599,105 @@ CASES = [
         shown="send_key, data_fields, profile_fields",
         expected=[("k1", '{"a":"v","b":[1,"a"]}', "{}")],
     ),
+    Case(
+        model="infer/observed_events",
+        name="calls with a name, the section that the call fills, and nothing of what is no call",
+        given={
+            "traffic_lines": rows_of(
+                "ordinal, line",
+                '1, \'{"type": "track", "event": "A", "userId": "u", "properties": {"x": 1}, "traits": {"y": 2}}\'',
+                '2, \'{"type": "identify", "anonymousId": "a", "properties": {"x": 1}, "traits": {"y": 2}}\'',
+                '3, \'{"type": "page", "name": "N", "userId": "u", "properties": []}\'',
+                '4, \'{"type": "track", "userId": "u"}\'',
+                "5, '[1]'",
+                "6, '{'",
+                "7, null",
+            )
+        },
+        shown="ordinal, call, event_name, speaker, said",
+        expected=[
+            (1, "track", "A", "u", '{"x":1}'),
+            (2, "identify", "identify", "a", '{"y":2}'),
+            (3, "page", "page", "u", "{}"),
+        ],
+    ),
+    Case(
+        model="infer/sampled_events",
+        name="of each event no more than asked for, in whatever order the traffic came",
+        given={
+            "observed_events": rows_of(
+                "ordinal, call, event_name, speaker, said",
+                "1, 'track', 'A', 'u', 'a1'",
+                "2, 'track', 'A', 'u', 'a2'",
+                "3, 'track', 'A', 'u', 'a3'",
+                "4, 'track', 'B', 'u', 'b1'",
+            )
+        },
+        shown="event_name, said",
+        expected=[("A", "a1"), ("A", "a2"), ("B", "b1")],
+    ),
+    Case(
+        model="infer/observed_values",
+        name="each property with its JSON text; only texts have a text and only numbers a number",
+        given={
+            "sampled_events": rows_of(
+                "call, event_name, speaker, said",
+                """'track', 'A', 'u', '{"t": "x\\u0041", "n": 1.5, "z": null, "b": true, "o": {"k": "v"}, "l": [1], "huge": 1e999}'""",
+                "'track', 'A', 'u', '{}'",
+            )
+        },
+        shown="property, leaf, text, number",
+        expected=[
+            ("t", '"xA"', "xA", None),
+            ("n", "1.5", None, 1.5),
+            ("z", None, None, None),
+            ("b", "true", None, None),
+            ("o", '{"k":"v"}', None, None),
+            ("l", "[1]", None, None),
+            ("huge", "1e999", None, float("inf")),
+        ],
+    ),
+    Case(
+        model="infer/property_evidence",
+        name="kinds add up to what is present, and formats are counted among the texts",
+        given={
+            "observed_values": rows_of(
+                "call, event_name, speaker, property, leaf, text, number",
+                "'track', 'A', 'u', 'x', '1', null::varchar, 1.0::double",
+                "'track', 'A', 'u', 'x', '2.5', null, 2.5",
+                "'track', 'A', 'u', 'x', null, null, null",
+                "'track', 'A', 'u', 'x', 'true', null, null",
+                "'track', 'A', 'u', 'x', '{}', null, null",
+                "'track', 'A', 'u', 'x', '[]', null, null",
+                "'track', 'A', 'u', 'x', '\"a@b.c\"', 'a@b.c', null",
+                "'track', 'A', 'u', 'x', '\"2026-01-01\"', '2026-01-01', null",
+                "'track', 'A', 'u', 'x', '\"2026-01-01T00:00:00Z\"', '2026-01-01T00:00:00Z', null",
+                "'track', 'A', 'u', 'x', '\"DE\"', 'DE', null",
+            )
+        },
+        shown="present, nulls, texts, numbers, integers, booleans, objects, arrays, timestamps, dates, emails, uuids, "
+        "two_letters, least, greatest, longest, different_texts",
+        expected=[(9, 1, 4, 2, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1.0, 2.5, 20, 4)],
+    ),
+    Case(
+        model="infer/repeated_texts",
+        name="texts of properties that take few, with the number of people behind each",
+        given={
+            "property_evidence": rows_of(
+                "call, event_name, property, different_texts", "'track', 'A', 'x', 2", "'track', 'A', 'free', 900"
+            ),
+            "observed_values": rows_of(
+                "call, event_name, speaker, property, text",
+                "'track', 'A', 'u', 'x', 'red'",
+                "'track', 'A', 'u', 'x', 'red'",
+                "'track', 'A', 'v', 'x', 'red'",
+                "'track', 'A', 'v', 'x', null",
+                "'track', 'A', 'v', 'free', 'told'",
+            ),
+        },
+        shown="property, text, events, speakers",
+        expected=[("x", "red", 3, 2)],
+    ),
     # -- checks: one innocent and one guilty case each -----------------------------------------------------------------
     Case(
         model="checks/ingested_events__not_accounted_for",
@@ -771,7 +873,7 @@ def test_no_file_is_longer_than_a_page(model: str) -> None:
 @pytest.mark.parametrize("model", FILES)
 def test_a_file_is_named_after_its_relation_and_reads_only_relations_that_somebody_makes(model: str) -> None:
     folder, relation = model.split("/")
-    assert folder in ("ingest", "validate", "consent", "decide", "checks")
+    assert folder in ("ingest", "validate", "consent", "decide", "checks", "infer")
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*(__[a-z]+(_[a-z]+)*)?", relation)
     statement = parsed(model)
     steps = {cte.alias for cte in statement.find_all(exp.CTE)}
