@@ -156,7 +156,7 @@ def replay(
     name = _name(applies=applies, by=by)
     with opened() as places:
         report = run(places, _selection(event, reason, field, ids), by=name, samples=samples, reveal=reveal)
-    _print_report(report, "the same words", reveal=reveal, applied=applies, as_json=as_json)
+    _print_report(report, "quarantine replay", reveal=reveal, applied=applies, as_json=as_json)
 
 
 @app.command()
@@ -177,8 +177,7 @@ def dismiss(
     if count == 0:
         say("Nothing waits that fits; nothing was dismissed.")
         return
-    many = "s" if count != 1 else ""
-    say(f"Dismissed {count:,} event{many}. They stay in quarantined_events; `quarantine log` says why.")
+    say(f"Dismissed {_events(count)}. What is dismissed stays in quarantined_events; `quarantine log` says why.")
 
 
 @app.command()
@@ -229,19 +228,19 @@ def _print_report(report: ReentryReport, command: str, *, reveal: bool, applied:
     if report.samples and not reveal:
         say("Values are masked; --reveal shows them.")
     passes = "pass" if applied else "would pass"
-    say(f"{what}: {report.selected:,} events selected; {report.passing:,} {passes} today's contracts.")
+    say(f"{what}: {_events(report.selected)} selected; {report.passing:,} {passes} today's contracts.")
     for reason, count in report.broken.items():
         say(f"{count:,} still broken: {reason}", indent=2)
     if not applied:
         say(
-            f"Nothing was changed. To let them enter again: {command} --apply --by NAME."
+            f"Nothing was changed. To let them enter again: `activation {command} --apply --by NAME`."
             if report.passing
             else "Nothing to apply."
         )
     elif report.segments:
         many = "s" if len(report.segments) != 1 else ""
         say(
-            f"{report.passing:,} events entered again in {len(report.segments):,} segment{many}; the next batch takes "
+            f"{_events(report.passing)} entered again in {len(report.segments):,} segment{many}; the next batch takes "
             f"them (`activation work`, or the sensor). Kept as act {report.act_id}, see `quarantine log`."
         )
     else:
@@ -260,6 +259,10 @@ def _print_sample(sample: Sample) -> None:
 def _side(change: Change, *, after: bool) -> str:
     stands, value = (change.has_after, change.after) if after else (change.has_before, change.before)
     return _text(value) if stands else "(nothing)"
+
+
+def _events(count: int) -> str:
+    return f"{count:,} event{'s' if count != 1 else ''}"
 
 
 def _text(value: Any) -> str:

@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from activation_dagster.domain.batches import Provenance
 from activation_dagster.domain.landing import Segment, event_id, segment_from_path, segment_path
@@ -33,6 +32,9 @@ from activation_dagster.registry.repairs import ReadRepair, kept_steps
 from activation_dagster.state.quarantine import DISMISSAL, Act, Reentry, close, confirm_sealed, unsealed
 
 MILLISECOND = timedelta(milliseconds=1)
+ADDED = ("messageId", "receivedAt")
+"""What an event that has none gets when it enters again; no repair changed it."""
+
 SEGMENT_EVENTS = 5_000
 """So many events enter again in one segment, and are closed in one transaction (some 50 ms on SQLite)."""
 
@@ -258,8 +260,9 @@ def _sample(event: WaitingEvent, line: bytes, verdict: Verdict, *, reveal: bool)
     found: tuple[Change, ...] = ()
     if isinstance(after, dict):
         found = changes(before if isinstance(before, dict) else {}, after)
+        found = tuple(change for change in found if change.has_before or change.path not in ADDED)
     if not reveal:
-        found = tuple(replace(change, before=_masked(change.before), after=_masked(change.after)) for change in found)
+        found = tuple(replace(change, before=masked(change.before), after=masked(change.after)) for change in found)
     return Sample(
         event_id=event.event_id,
         changes=found,
@@ -268,13 +271,9 @@ def _sample(event: WaitingEvent, line: bytes, verdict: Verdict, *, reveal: bool)
     )
 
 
-def _masked(value: Any) -> Any:
-    return masked(value)
-
-
 def _act_id(kind: str, fingerprint: str, first_event: str) -> str:
     """An event is closed once, so the first one that an act closes names it."""
-    return "q" + hashlib.sha256(f"{kind}\x1f{fingerprint}\x1f{first_event}".encode()).hexdigest()[:24]
+    return "q" + hashlib.sha256(f"{kind}\x1f{fingerprint}\x1f{first_event}".encode()).hexdigest()[:16]
 
 
 def _segment(reentry: Reentry) -> Segment:

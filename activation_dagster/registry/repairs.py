@@ -37,6 +37,17 @@ def _finite(value: JsonValue) -> JsonValue:
     return value
 
 
+def _known(reason: str) -> str:
+    known = [code.value for code in QuarantineReason]
+    if reason not in known:
+        raise ValueError(
+            f"'{reason}' is no reason to wait; take one as `activation quarantine list` names it."
+            + suggestion(reason, known)
+        )
+    return reason
+
+
+Reason = Annotated[str, AfterValidator(_known)]
 Instant = Annotated[datetime, AfterValidator(_zoned)]
 Value = Annotated[JsonValue, AfterValidator(_finite)]
 Key = Annotated[str, Field(min_length=1)]
@@ -46,7 +57,7 @@ FieldPath = Key | Annotated[list[Key], Field(min_length=1)]
 
 class SelectShape(Shape):
     event: str | None = None
-    reason: QuarantineReason | None = Field(default=None, strict=False)
+    reason: Reason | None = None
     field: str | None = None
     seen_from: Instant | None = None
     seen_before: Instant | None = None
@@ -197,7 +208,7 @@ def _repair(shape: RepairFile) -> Repair:
         reason_for=shape.reason_for,
         select=Selection(
             event=select.event,
-            reason=None if select.reason is None else select.reason.value,
+            reason=select.reason,
             field=select.field,
             seen_from=select.seen_from,
             seen_before=select.seen_before,
