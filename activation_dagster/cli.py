@@ -6,7 +6,17 @@ import sys
 
 import typer
 
-from activation_dagster.commands import consent, contracts, incidents, lake, landing, quarantine, sends
+from activation_dagster.commands import (
+    consent,
+    contracts,
+    exchange,
+    incidents,
+    lake,
+    landing,
+    proposals,
+    quarantine,
+    sends,
+)
 from activation_dagster.commands.demonstration import demo, ui
 from activation_dagster.commands.explain import explain
 from activation_dagster.commands.status import status
@@ -24,6 +34,9 @@ app = typer.Typer(
 )
 for verb in (status, explain, work, landing.simulate, demo, ui):
     app.command()(verb)
+contracts.app.command()(proposals.infer)
+contracts.app.command(name="import")(proposals.import_)
+contracts.app.command()(exchange.export)
 for noun, verbs in {
     "contracts": contracts.app,
     "events": landing.app,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activation_dagster.lake.contract_sql import literal
-from activation_dagster.lake.delta import Lake, local_path
+from activation_dagster.lake.delta import Lake, checksum_sql, local_path
 from activation_dagster.lake.tables import LakeTable
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _rows(
         return {}
     listed = ", ".join(literal(str(file)) for file in files)
     counted = connection.execute(
-        f"select arrival_hour, batch_id, count(*), coalesce(bit_xor(md5_number_lower({table.key})), 0) "
+        f"select arrival_hour, batch_id, count(*), {checksum_sql(table)} "
         f"from read_parquet([{listed}], hive_partitioning = true, hive_types = {{'arrival_hour': 'VARCHAR'}}) "
         "group by all"
     ).fetchall()

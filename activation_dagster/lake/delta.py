@@ -276,9 +276,14 @@ def local_path(uri: str) -> str:
     return unquote(uri.removeprefix("file://"))
 
 
+def checksum_sql(table: LakeTable) -> str:
+    """SQL for a checksum of the keys of some rows that depends neither on their order nor on the engine's version."""
+    return f"coalesce(bit_xor(md5_number({table.key})), 0)"
+
+
 def checksum_of(connection: duckdb.DuckDBPyConnection, table: LakeTable, source: str) -> str:
-    """A checksum of the keys of a relation's rows that depends neither on their order nor on the engine's version."""
-    found = connection.execute(f"select coalesce(bit_xor(md5_number({table.key})), 0) from {source} as kept").fetchone()
+    """The checksum of all rows of a relation."""
+    found = connection.execute(f"select {checksum_sql(table)} from {source} as kept").fetchone()
     return str(found[0]) if found else "0"
 
 

@@ -113,6 +113,10 @@ class Engine:
         """All rows of a query."""
         return self.connection.execute(query, parameters or None).fetchall()
 
+    def texts(self, query: str) -> list[str]:
+        """The only column of a query, of texts; several times faster than `rows` where there are many."""
+        return self.connection.execute(query).to_arrow_table().column(0).to_pylist()
+
     def one(self, query: str, **parameters: object) -> tuple[Any, ...]:
         """The only row of a query."""
         found = self.rows(query, **parameters)

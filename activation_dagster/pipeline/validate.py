@@ -44,6 +44,7 @@ def _judge(run: BatchRun) -> None:
             judgement(
                 contract,
                 version,
+                environment=run.batch.environment,
                 used=run.contracts.used_properties(contract),
                 sums=run.contracts.sums(contract),
                 identifiers=identifiers,
@@ -58,18 +59,18 @@ def _judge(run: BatchRun) -> None:
 def _versions_asked_for(run: BatchRun) -> list[tuple[EventContract, EventVersion]]:
     """The versions that judge some event, at least one; each one reads the batch once more."""
     asked = run.engine.rows(
-        "select distinct event_type, case when event_type = 'track' then event_name end, event_version "
+        "select distinct event_type, case when event_type = 'track' then event_name end, event_version, source "
         "from ingested_events where fault is null"
     )
     found: dict[tuple[str, str], tuple[EventContract, EventVersion]] = {}
-    for call, name, named in asked:
+    for call, name, named, source in asked:
         contract = run.contracts.contract_for(call, name)
-        version = contract.version(named) if contract is not None else None
+        version = contract.version(named, source) if contract is not None else None
         if contract is not None and version is not None:
             found[contract.slug, version.version] = (contract, version)
     if not found:
         contract = next(iter(run.contracts.events.values()))
-        return [(contract, contract.newest)]
+        return [(contract, contract.current)]
     return [found[key] for key in sorted(found)]
 
 
@@ -78,26 +79,20 @@ def _take_message_ids(run: BatchRun) -> None:
     engine = run.engine
     index = MessageIds(run.state, window=run.places.dedupe_window)
     batch_no, hour = run.batch.batch_no, run.batch.arrival_hour
-    engine.compute("validate/claimed_keys")
-    keys = [row[0] for row in engine.rows("select key from claimed_keys order by key")]
-    taken = index.take(keys, batch_no=batch_no, arrival_hour=hour)
-    others = [
-        row[0]
-        for row in engine.rows(
-            "select distinct left(to_base64(unhex(md5(message_id))), 22) as key from event_verdicts "
-            "where reason is not null order by key"
-        )
-    ]
+    engine.compute("validate/message_keys")
+    engine.compute("validate/repeated_keys")
+    engine.view("validate/claimed_keys")
+    taken = index.take(engine.texts("select key from claimed_keys order by key"), batch_no=batch_no, arrival_hour=hour)
+    others = engine.texts("select distinct key from message_keys where not is_sound order by key")
     taken += index.taken(others, batch_no=batch_no, arrival_hour=hour)
     engine.put("taken_keys", {"key": "VARCHAR"}, [(key,) for key in sorted(set(taken))])
-    engine.compute("validate/repeated_ids")
     engine.compute("validate/found_duplicates")
     rows = engine.rows(
         "select e.event_id, d.cause from found_duplicates as d join ingested_events as e on e.ordinal = d.ordinal"
         " order by d.ordinal"
     )
     record_duplicates(run.state, run.batch.batch_id, [(row[0], row[1]) for row in rows])
-    engine.forget("claimed_keys", "taken_keys", "repeated_ids")
+    engine.forget("message_keys", "taken_keys", "repeated_keys")
 
 
 def _recall_duplicates(run: BatchRun) -> None:

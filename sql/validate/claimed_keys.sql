@@ -1,6 +1,10 @@
--- The message ids that the batch's sound events ask for, and the first event that asks for each.
+-- The message ids that the batch's sound events ask for, each once.
 -- grain: one message id of a sound event
-select left(to_base64(unhex(md5(message_id))), 22) as key, min(ordinal) as first_ordinal
-from event_verdicts
-where reason is null
-group by message_id
+select m.key
+from message_keys as m
+anti join repeated_keys as r on r.key = m.key
+where m.is_sound
+union all
+select key
+from repeated_keys
+where first_ordinal is not null

@@ -13,6 +13,7 @@ from sqlglot import exp
 
 from activation_dagster.domain.times import INSTANT_PATTERN
 from activation_dagster.lake.engine import Engine
+from activation_dagster.pipeline.infer import patterns
 from activation_dagster.pipeline.ingest import lexical_limits
 from tests.sql.promised import SQL
 
@@ -21,6 +22,8 @@ LONGER_THAN_A_PAGE = {"ingest/ingested_events"}  # one pass over the line: split
 PARAMETERS: Mapping[str, object] = {
     **lexical_limits(),
     "instant_pattern": INSTANT_PATTERN,
+    **patterns(),
+    "sample": 2,
 }
 A, B = "'\\x0A'::blob", "'\\x0B'::blob"
 BATCH = "select 'b1' as batch_id, 1000 as as_of_micros, make_timestamp(1000) as as_of, 100 as today, make_timestamp(900) as landed_at"
@@ -77,6 +80,60 @@ CASES = [
         expected=[(2,), (4,)],
     ),
     Case(
+        model="ingest/line_shapes",
+        name="each sequence of keys once, at any depth, but for lines that are read anyway",
+        given={
+            "landed_lines": rows_of(
+                "segment_no, line_no, line",
+                '0, 1, \'{"a": 1, "b": {"a": 2}}\'',
+                '0, 2, \'{"a": 1, "a": 2}\'',
+                '0, 3, \'{"a": 5, "a": null}\'',
+                '0, 4, \'{"x": [{"c": 1, "\\u0063": 2}]}\'',
+                "0, 5, '{'",
+                "0, 6, null",
+            ),
+            "suspect_lines": rows_of("segment_no, line_no", "0, 5"),
+        },
+        shown="outer_keys, inner_keys",
+        expected=[
+            (["a", "b"], [[], ["a"], []]),
+            (["a", "a"], [[], []]),
+            (["x"], [[], ["c", "c"], [], []]),
+        ],
+    ),
+    Case(
+        model="ingest/duplicate_key_shapes",
+        name="a key twice in one object, not one in two objects",
+        given={
+            "line_shapes": rows_of(
+                "outer_keys, inner_keys",
+                "['a', 'a'], [[]::varchar[]]",
+                "['a', 'b'], [[]::varchar[], ['a'], ['a']]",
+                "['a'], [['c', 'd', 'c']]",
+            )
+        },
+        shown="outer_keys, inner_keys",
+        expected=[(["a", "a"], [[]]), (["a"], [["c", "d", "c"]])],
+    ),
+    Case(
+        model="ingest/duplicate_key_lines",
+        name="every line of such a shape",
+        given={
+            "landed_lines": rows_of(
+                "segment_no, line_no, line",
+                "0, 1, '{\"a\": 1}'",
+                '0, 2, \'{"a": 1, "a": 2}\'',
+                '1, 2, \'{"a": 5, "a": null}\'',
+                "0, 5, '{'",
+                "0, 6, null",
+            ),
+            "suspect_lines": rows_of("segment_no, line_no", "0, 5"),
+            "duplicate_key_shapes": "select ['a', 'a'] as outer_keys, [[]::varchar[], []::varchar[]] as inner_keys",
+        },
+        shown="segment_no, line_no",
+        expected=[(0, 2), (1, 2)],
+    ),
+    Case(
         model="ingest/ingested_events",
         name="an event is read once, its clock corrected, and what is no event keeps its place",
         given={
@@ -111,19 +168,45 @@ CASES = [
     ),
     Case(
         model="validate/event_verdicts",
+        name="what may not come at all comes before what breaks its promise, and lateness last",
+        given={
+            "judged_events": rows_of(
+                "ordinal, event_type, event_name, contract, violations, undeclared, barred, is_late",
+                "1, 'track', 'A', 'a', 'properties.x: required', 'properties.y: undeclared', 'source_not_allowed', true",
+                "2, 'track', 'A', 'a', 'properties.x: required', 'properties.y: undeclared', null, true",
+                "3, 'track', 'A', 'a', null, 'properties.y: undeclared', null, true",
+                "4, 'track', 'A', 'a', null, null, null, true",
+            ),
+            "unjudged_events": rows_of(
+                "ordinal, event_type, event_name, contract, violations, undeclared, barred, is_late, fault",
+                "9, 'track', 'B', null::varchar, null::varchar, null::varchar, null::varchar, false, null::varchar",
+            ),
+            "contracts": rows_of("contract, call, name", "'a', 'track', 'A'"),
+        },
+        shown="ordinal, reason, violations",
+        expected=[
+            (1, "source_not_allowed", "properties.x: required\nproperties.y: undeclared"),
+            (2, "contract_violation", "properties.x: required\nproperties.y: undeclared"),
+            (3, "undeclared_property", "properties.y: undeclared"),
+            (4, "too_late", None),
+            (9, "unknown_event", None),
+        ],
+    ),
+    Case(
+        model="validate/event_verdicts",
         name="judged events break their promise or keep it, others wait with the first reason",
         given={
             "judged_events": rows_of(
-                "ordinal, event_type, event_name, contract, violations",
-                "1, 'track', 'A', 'a', null",
-                "2, 'track', 'A', 'a', 'properties.x: required'",
+                "ordinal, event_type, event_name, contract, violations, undeclared, barred, is_late",
+                "1, 'track', 'A', 'a', null::varchar, null::varchar, null::varchar, false",
+                "2, 'track', 'A', 'a', 'properties.x: required', null, null, false",
             ),
             "unjudged_events": rows_of(
-                "ordinal, event_type, event_name, contract, violations, fault",
-                "3, 'track', 'A', null::varchar, null::varchar, null::varchar",
-                "4, 'track', 'B', null, null, null",
-                "5, 'page', 'any', null, null, null",
-                "6, 'track', 'A', null, null, 'invalid_time'",
+                "ordinal, event_type, event_name, contract, violations, undeclared, barred, is_late, fault",
+                "3, 'track', 'A', null::varchar, null::varchar, null::varchar, null::varchar, false, null::varchar",
+                "4, 'track', 'B', null, null, null, null, false, null",
+                "5, 'page', 'any', null, null, null, null, false, null",
+                "6, 'track', 'A', null, null, null, null, false, 'invalid_time'",
             ),
             "contracts": rows_of("contract, call, name", "'a', 'track', 'A'", "'page', 'page', 'page'"),
         },
@@ -138,39 +221,69 @@ CASES = [
         ],
     ),
     Case(
-        model="validate/claimed_keys",
-        name="sound events alone ask for their message id, the first of them first",
-        given={"event_verdicts": rows_of(EVENTS, "1, 'e1', 'm', 'x'", "3, 'e3', 'm', null", "2, 'e2', 'm', null")},
-        shown="length(key), first_ordinal",
-        expected=[(22, 2)],
+        model="validate/message_keys",
+        name="each event's message id as a key of 22 characters",
+        given={"event_verdicts": rows_of(EVENTS, "1, 'e1', 'm', 'x'", "2, 'e2', 'm', null", "3, 'e3', 'n', null")},
+        shown="ordinal, key, is_sound",
+        expected=[
+            (1, "b49XcVCQ2iYyRTmI2aFQGw", False),
+            (2, "b49XcVCQ2iYyRTmI2aFQGw", True),
+            (3, "e4uWWtS8oOQatR3nsxNjoQ", True),
+        ],
     ),
     Case(
-        model="validate/repeated_ids",
-        name="ids that stand twice in the batch or were taken before it",
+        model="validate/repeated_keys",
+        name="keys that stand twice, and the first sound event of each",
         given={
-            "event_verdicts": rows_of("message_id", "'once'", "'twice'", "'twice'", "'taken'"),
-            "taken_keys": "select left(to_base64(unhex(md5('taken'))), 22) as key",
+            "message_keys": rows_of(
+                "ordinal, key, is_sound",
+                "1, 'm', false",
+                "3, 'm', true",
+                "2, 'm', true",
+                "4, 'n', true",
+                "5, 'x', false",
+                "6, 'x', false",
+            )
         },
-        shown="message_id",
-        expected=[("twice",), ("taken",)],
+        shown="key, first_ordinal",
+        expected=[("m", 2), ("x", None)],
+    ),
+    Case(
+        model="validate/claimed_keys",
+        name="sound events alone ask for their message id, each id once",
+        given={
+            "message_keys": rows_of(
+                "ordinal, key, is_sound",
+                "1, 'm', false",
+                "2, 'm', true",
+                "3, 'm', true",
+                "4, 'n', true",
+                "5, 'x', false",
+                "6, 'x', false",
+                "7, 'y', false",
+            ),
+            "repeated_keys": rows_of("key, first_ordinal", "'m', 2", "'x', null"),
+        },
+        shown="key",
+        expected=[("m",), ("n",)],
     ),
     Case(
         model="validate/found_duplicates",
         name="the first sound event keeps the id, later ones repeat it, sound or not, and a quarantined one takes none",
         given={
-            "event_verdicts": rows_of(
-                EVENTS,
-                "1, 'e1', 'm', 'not_sound'",
-                "2, 'e2', 'm', null",
-                "3, 'e3', 'm', null",
-                "4, 'e4', 'm', 'not_sound'",
-                "5, 'e5', 'taken', null",
-                "6, 'e6', 'once', null",
+            "message_keys": rows_of(
+                "ordinal, key, is_sound",
+                "1, 'm', false",
+                "2, 'm', true",
+                "3, 'm', true",
+                "4, 'm', false",
+                "5, 'taken', true",
+                "6, 'once', true",
+                "7, 'x', false",
+                "8, 'x', false",
             ),
-            "repeated_ids": rows_of("message_id", "'m'", "'taken'"),
-            "claimed_keys": "select left(to_base64(unhex(md5(m))), 22) as key, o as first_ordinal "
-            "from (values ('m', 2), ('taken', 5), ('once', 6)) as t(m, o)",
-            "taken_keys": "select left(to_base64(unhex(md5('taken'))), 22) as key",
+            "repeated_keys": rows_of("key, first_ordinal", "'m', 2", "'x', null"),
+            "taken_keys": rows_of("key", "'taken'"),
         },
         shown="ordinal, cause",
         expected=[(3, "in_batch"), (4, "in_batch"), (5, "in_window")],
@@ -512,6 +625,105 @@ CASES = [
         shown="send_key, data_fields, profile_fields",
         expected=[("k1", '{"a":"v","b":[1,"a"]}', "{}")],
     ),
+    Case(
+        model="infer/observed_events",
+        name="calls with a name, the section that the call fills, and nothing of what is no call",
+        given={
+            "traffic_lines": rows_of(
+                "ordinal, line",
+                '1, \'{"type": "track", "event": "A", "userId": "u", "properties": {"x": 1}, "traits": {"y": 2}}\'',
+                '2, \'{"type": "identify", "anonymousId": "a", "properties": {"x": 1}, "traits": {"y": 2}}\'',
+                '3, \'{"type": "page", "name": "N", "userId": "u", "properties": []}\'',
+                '4, \'{"type": "track", "userId": "u"}\'',
+                "5, '[1]'",
+                "6, '{'",
+                "7, null",
+            )
+        },
+        shown="ordinal, call, event_name, speaker, said",
+        expected=[
+            (1, "track", "A", "u", '{"x":1}'),
+            (2, "identify", "identify", "a", '{"y":2}'),
+            (3, "page", "page", "u", "{}"),
+        ],
+    ),
+    Case(
+        model="infer/sampled_events",
+        name="of each event no more than asked for, in whatever order the traffic came",
+        given={
+            "observed_events": rows_of(
+                "ordinal, call, event_name, speaker, said",
+                "1, 'track', 'A', 'u', 'a1'",
+                "2, 'track', 'A', 'u', 'a2'",
+                "3, 'track', 'A', 'u', 'a3'",
+                "4, 'track', 'B', 'u', 'b1'",
+            )
+        },
+        shown="event_name, said",
+        expected=[("A", "a1"), ("A", "a2"), ("B", "b1")],
+    ),
+    Case(
+        model="infer/observed_values",
+        name="each property with its JSON text; only texts have a text and only numbers a number",
+        given={
+            "sampled_events": rows_of(
+                "call, event_name, speaker, said",
+                """'track', 'A', 'u', '{"t": "x\\u0041", "n": 1.5, "z": null, "b": true, "o": {"k": "v"}, "l": [1], "huge": 1e999}'""",
+                "'track', 'A', 'u', '{}'",
+            )
+        },
+        shown="property, leaf, text, number",
+        expected=[
+            ("t", '"xA"', "xA", None),
+            ("n", "1.5", None, 1.5),
+            ("z", None, None, None),
+            ("b", "true", None, None),
+            ("o", '{"k":"v"}', None, None),
+            ("l", "[1]", None, None),
+            ("huge", "1e999", None, float("inf")),
+        ],
+    ),
+    Case(
+        model="infer/property_evidence",
+        name="kinds add up to what is present, and formats are counted among the texts",
+        given={
+            "observed_values": rows_of(
+                "call, event_name, speaker, property, leaf, text, number",
+                "'track', 'A', 'u', 'x', '1', null::varchar, 1.0::double",
+                "'track', 'A', 'u', 'x', '2.5', null, 2.5",
+                "'track', 'A', 'u', 'x', null, null, null",
+                "'track', 'A', 'u', 'x', 'true', null, null",
+                "'track', 'A', 'u', 'x', '{}', null, null",
+                "'track', 'A', 'u', 'x', '[]', null, null",
+                "'track', 'A', 'u', 'x', '\"a@b.c\"', 'a@b.c', null",
+                "'track', 'A', 'u', 'x', '\"2026-01-01\"', '2026-01-01', null",
+                "'track', 'A', 'u', 'x', '\"2026-01-01T00:00:00Z\"', '2026-01-01T00:00:00Z', null",
+                "'track', 'A', 'u', 'x', '\"DE\"', 'DE', null",
+            )
+        },
+        shown="present, nulls, texts, numbers, integers, booleans, objects, arrays, timestamps, dates, emails, uuids, "
+        "two_letters, least, greatest, longest, different_texts",
+        expected=[(9, 1, 4, 2, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1.0, 2.5, 20, 4)],
+    ),
+    Case(
+        model="infer/repeated_texts",
+        name="texts of properties that take few, with the number of people behind each",
+        given={
+            "property_evidence": rows_of(
+                "call, event_name, property, different_texts", "'track', 'A', 'x', 2", "'track', 'A', 'free', 900"
+            ),
+            "observed_values": rows_of(
+                "call, event_name, speaker, property, text",
+                "'track', 'A', 'u', 'x', 'red'",
+                "'track', 'A', 'u', 'x', 'red'",
+                "'track', 'A', 'v', 'x', 'red'",
+                "'track', 'A', 'v', 'x', null",
+                "'track', 'A', 'v', 'free', 'told'",
+            ),
+        },
+        shown="property, text, events, speakers",
+        expected=[("x", "red", 3, 2)],
+    ),
     # -- checks: one innocent and one guilty case each -----------------------------------------------------------------
     Case(
         model="checks/ingested_events__not_accounted_for",
@@ -687,7 +899,7 @@ def test_no_file_is_longer_than_a_page(model: str) -> None:
 @pytest.mark.parametrize("model", FILES)
 def test_a_file_is_named_after_its_relation_and_reads_only_relations_that_somebody_makes(model: str) -> None:
     folder, relation = model.split("/")
-    assert folder in ("ingest", "validate", "consent", "decide", "checks")
+    assert folder in ("ingest", "validate", "consent", "decide", "checks", "infer")
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*(__[a-z]+(_[a-z]+)*)?", relation)
     statement = parsed(model)
     steps = {cte.alias for cte in statement.find_all(exp.CTE)}

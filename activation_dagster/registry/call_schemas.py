@@ -1,0 +1,68 @@
+"""A call as one JSON Schema, of the whole event or of its properties alone, read into a proposal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from activation_dagster.domain.contracts import Call
+from activation_dagster.domain.proposals import Loss, Proposal, ProposedProperty, slug_of
+from activation_dagster.errors import WrongUse
+from activation_dagster.registry.property_schemas import read_section
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def read_call(schema: dict[str, Any], section: str, path: str) -> tuple[tuple[ProposedProperty, ...], list[Loss]]:
+    """The promised properties of the event's section; anything said of the rest of the event is a loss."""
+    sections = dict(_mapping(schema.get("properties", {})))
+    found, losses = read_section(sections.pop(section, {}), f"{path}.properties.{section}")
+    losses += [
+        Loss(path=f"{path}.properties.{other}", sentence="is outside what this contract promises; left out.")
+        for other, said in sorted(sections.items())
+        if said not in ({}, True, {"type": "object"}, {"type": "object", "properties": {}})
+    ]
+    required = schema.get("required", [])
+    for name in sorted(map(str, cast("list[Any]", required) if isinstance(required, list) else [])):
+        if name != section or not any(one.rule.is_required for one in found):
+            losses.append(
+                Loss(path=f"{path}.required", sentence=f"asks for '{name}' itself, which no contract can; left out.")
+            )
+    losses += [
+        Loss(path=f"{path}.{word}", sentence=f"'{word}' cannot be said in a contract; left out.")
+        for word in sorted(set(schema) - {"$schema", "type", "properties", "required", "description"})
+        if schema[word] not in (None, {}, [], "")
+    ]
+    return found, losses
+
+
+def read_json_schema(document: Any, *, event: str, version: str = "v1") -> tuple[Proposal, list[Loss]]:
+    """A proposal for one track event from a JSON Schema of the whole call, or of its properties alone.
+
+    `event` names it; empty: the schema's `title`. Raises WrongUse where there is neither, or no object.
+    """
+    if not isinstance(document, Mapping):
+        raise WrongUse("The file holds no JSON Schema of an object. Name a file whose schema has `properties`.")
+    schema = dict(cast("Mapping[str, Any]", document))
+    title = schema.pop("title", "")
+    name = event or (title if isinstance(title, str) else "")
+    if not name:
+        raise WrongUse("The schema has no `title` that could name the event, at its top. Name it with --event.")
+    description = schema.pop("description", "")
+    inner = _mapping(_mapping(schema.get("properties", {})).get("properties"))
+    if "properties" in inner or inner.get("type") == "object":
+        found, losses = read_call(schema, "properties", "$")
+    else:
+        found, losses = read_section(schema, "$")
+    if event and title and title != event:
+        losses.append(Loss(path="$.title", sentence="is another name than the one asked for; left out."))
+    return Proposal(
+        slug=slug_of(name),
+        call=Call.TRACK,
+        name=name,
+        version=version,
+        properties=found,
+        description=description if isinstance(description, str) else "",
+    ), losses

@@ -1,0 +1,70 @@
+"""Contracts as Open Data Contract Standard v3.1 documents, one an event, of its newest version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from activation_dagster.domain.contracts import EventContract, PropertyRule, PropertyType
+from activation_dagster.domain.proposals import Loss
+from activation_dagster.registry.contract_set import Owner
+from activation_dagster.registry.property_schemas import unsaid
+
+API_VERSION = "v3.1.0"
+LOGICAL_TYPES = {kind: kind.value for kind in PropertyType}
+PHYSICAL_TYPES = {PropertyType.TIMESTAMP: "string", PropertyType.DATE: "string"}
+"""In the event, which is JSON, an instant is a text."""
+
+
+def data_contract(contract: EventContract, owner: Owner) -> tuple[dict[str, Any], list[Loss]]:
+    """The newest version of a contract as an ODCS document; quality is left to those who know what it is read for."""
+    version = contract.newest
+    path = f"{contract.slug}.{version.version}"
+    losses = [loss for rule in version.properties for loss in unsaid(rule, f"{path}.{rule.name}")]
+    document = {
+        "apiVersion": API_VERSION,
+        "kind": "DataContract",
+        "id": contract.slug,
+        "name": contract.name,
+        "version": version.version,
+        "status": "active",
+        "description": {"purpose": contract.description},
+        "schema": [
+            {
+                "name": contract.name,
+                "logicalType": "object",
+                "physicalType": "event",
+                "description": contract.description,
+                "dataGranularityDescription": f"one {contract.call.value} call; its {contract.section}",
+                "properties": [_property(rule) for rule in version.properties],
+                "quality": [],
+            }
+        ],
+        "team": {"name": owner.slug, "description": f"{owner.name}, {owner.contact}"},
+        "customProperties": [
+            {"property": "call", "value": contract.call.value},
+            {"property": "criticality", "value": contract.criticality.value},
+        ],
+    }
+    return document, losses
+
+
+def _property(rule: PropertyRule) -> dict[str, Any]:
+    written: dict[str, Any] = {
+        "name": rule.name,
+        "logicalType": LOGICAL_TYPES[rule.type],
+        "physicalType": PHYSICAL_TYPES.get(rule.type, rule.type.value),
+        "required": rule.is_required,
+    }
+    if rule.description:
+        written["description"] = rule.description
+    options = {
+        word: bound for word, bound in (("minimum", rule.minimum), ("maximum", rule.maximum)) if bound is not None
+    }
+    if options:
+        written["logicalTypeOptions"] = options
+    if rule.is_pii:
+        written["classification"] = "personal"
+    if rule.enum:
+        # The standard has no enumeration among its options.
+        written["customProperties"] = [{"property": "enum", "value": list(rule.enum)}]
+    return written

@@ -1,0 +1,144 @@
+"""Proposals as contract files: YAML with what speaks for each rule as comments; nothing is ever overwritten."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from activation_dagster.domain.contracts import Call, Criticality, PropertyRule
+from activation_dagster.domain.proposals import Proposal
+from activation_dagster.errors import WrongUse
+
+
+def _flow(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9).strip()
+
+
+def _scalar(text: str) -> str:
+    """A text as YAML holds it after a colon."""
+    return _flow([text])[1:-1]
+
+
+def _comment(note: str) -> str:
+    """A note as one line of comment, whatever characters it holds."""
+    return "# " + "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in note)
+
+
+def _rule(rule: PropertyRule) -> dict[str, Any]:
+    written: dict[str, Any] = {"type": rule.type.value}
+    if rule.description:
+        written["description"] = rule.description
+    if rule.enum:
+        written["enum"] = list(rule.enum)
+    for word, bound in (("minimum", rule.minimum), ("maximum", rule.maximum)):
+        if bound is not None:
+            written[word] = int(bound) if float(bound).is_integer() and abs(bound) < 2**53 else bound
+    if rule.is_pii:
+        written["pii"] = True
+    return written
+
+
+def version_text(proposal: Proposal) -> str:
+    """The version file, in YAML."""
+    lines = [_comment(note) for note in proposal.notes]
+    lines += [f"event_name: {_scalar(proposal.name)}", f"version: {proposal.version}"]
+    lines.append("properties:" if proposal.properties else "properties: {}")
+    for proposed in proposal.properties:
+        if proposed.notes:
+            lines.append("  " + _comment("; ".join(proposed.notes)))
+        lines.append(f"  {_scalar(proposed.rule.name)}: {_flow(_rule(proposed.rule))}")
+    required = [proposed.rule.name for proposed in proposal.properties if proposed.rule.is_required]
+    lines.append(f"required: {_flow(required)}")
+    return "\n".join(lines) + "\n"
+
+
+def contract_text(proposal: Proposal, *, owner: str, criticality: str, description: str) -> str:
+    """The file of what may change, contract.yaml."""
+    return (
+        "# What may change about this event; its versions beside it are added, never edited.\n"
+        f"owner: {_scalar(owner)}\n"
+        f"criticality: {Criticality(criticality).value}\n"
+        f"call: {Call(proposal.call).value}\n"
+        f"description: {_scalar(description)}\n"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalFiles:
+    """The files of one event's folder by name, and who would answer for it (empty: nobody was named)."""
+
+    event_name: str
+    owner: str
+    files: dict[str, str]
+
+
+def files_of(proposals: Sequence[Proposal], *, owners: Sequence[str], owner: str) -> dict[str, ProposalFiles]:
+    """The files of every proposal by folder. `owner`, where given, answers for all of them.
+
+    Raises WrongUse where two events would share a folder, or one version stands twice.
+    """
+    found: dict[str, ProposalFiles] = {}
+    for proposal in proposals:
+        answers = owner or (proposal.owner if proposal.owner in owners else "")
+        about = contract_text(
+            proposal,
+            owner=answers or "name-one-of-owners.yaml",
+            criticality=proposal.criticality or Criticality.BEST_EFFORT,
+            description=proposal.description or "Proposed; say what it means, when it is sent and by whom.",
+        )
+        first = ProposalFiles(event_name=proposal.name, owner=answers, files={"contract.yaml": about})
+        kept = found.setdefault(proposal.slug, first)
+        version = f"{proposal.version}.yaml"
+        if kept.event_name != proposal.name or version in kept.files:
+            raise WrongUse(
+                f"Two proposals would be the same file, events/{proposal.slug}/{version}. Nothing was written or "
+                "printed; rename one of the events in the file, or take one with --event."
+            )
+        kept.files[version] = version_text(proposal)
+    return found
+
+
+def read_document(file: Path) -> Any:
+    """What a JSON or YAML file holds. Raises WrongUse where it is neither, without repeating what it holds."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        return json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+    except (UnicodeDecodeError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise WrongUse(f"The file is no sound JSON or YAML, at {file}. Write it again from where it came.") from error
+
+
+def write_contract(root: Path, slug: str, files: dict[str, str]) -> Path:
+    """Put a new event's files under `events/<slug>/`, all of them at once; returns the folder.
+
+    Raises WrongUse where the folder is there: what is promised is never overwritten.
+    """
+    folder = root / "events" / slug
+    if folder.exists():
+        raise WrongUse(
+            f"There is a contract already, at {folder}. Nothing was written; "
+            "take what you want from the printed proposal into a new version file."
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Beside contracts/, so that nobody reads half of it: renaming a folder is one step.
+    staging = Path(tempfile.mkdtemp(prefix=f".{slug}-", dir=root.parent))
+    try:
+        for name, text in files.items():
+            (staging / name).write_text(text, encoding="utf-8")
+            (staging / name).chmod(0o644)
+        staging.chmod(0o755)
+        os.rename(staging, folder)
+    except OSError as error:
+        raise WrongUse(
+            f"The contract could not be put at {folder} ({error.strerror}). Make that folder writable."
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return folder

@@ -1,0 +1,217 @@
+"""Proposing contracts from the command line: a new signal takes minutes, nothing is overwritten, nobody is named."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from activation_dagster.cli import app
+from activation_dagster.domain.contracts import PropertyType, judge
+from activation_dagster.errors import WrongUse
+from activation_dagster.registry.loading import load_contracts
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def contracts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installation whose contracts a test may add to."""
+    copied = tmp_path / "contracts"
+    shutil.copytree(REPOSITORY / "contracts", copied)
+    monkeypatch.setenv("ACTIVATION_CONTRACTS", str(copied))
+    monkeypatch.setenv("ACTIVATION_HOME", str(tmp_path / "home"))
+    return copied
+
+
+def run(*words: str, fine: bool = True) -> Result:
+    """`activation contracts …`; what a person must mend stands in `exception`."""
+    ended = CliRunner().invoke(app, ["contracts", *words])
+    assert (ended.exit_code == 0) is fine, ended.output + repr(ended.exception)
+    return ended
+
+
+def signals(count: int = 400) -> list[dict[str, Any]]:
+    """Events of a signal that nobody has promised."""
+    return [
+        {
+            "type": "track",
+            "event": "Size Guide Opened",
+            "userId": f"user-{number % 37}",
+            "properties": {
+                "garment": ("shirt", "shoe", "trousers")[number % 3],
+                "contact_email": f"person{number}@shop.example",
+                "opened_at": f"2026-03-01T10:{number % 60:02d}:00Z",
+                "height": 150.5 + number % 50,
+                "steps": number % 7,
+                **({"note": f"told {number}"} if number % 2 else {"note": None}),
+            },
+        }
+        for number in range(count)
+    ]
+
+
+@pytest.fixture
+def traffic(tmp_path: Path) -> Path:
+    """A file of the new signal, with a broken line and one that has a contract."""
+    file = tmp_path / "traffic.ndjson"
+    known = {"type": "track", "event": "Product Purchased", "userId": "u", "properties": {"price": 1}}
+    file.write_text("\n".join([*map(json.dumps, [*signals(), known]), '{"type": "tra', ""]), encoding="utf-8")
+    return file
+
+
+def test_a_new_signal_is_proposed_with_types_enumeration_and_personal_data(contracts: Path, traffic: Path) -> None:
+    printed = run("infer", "--from", str(traffic), "--json")
+    (slug, files), *others = json.loads(printed.stdout)["proposals"].items()
+    assert (slug, others) == ("size_guide_opened", [])
+    found = yaml.safe_load(files["v1.yaml"])
+    kinds = {name: rule["type"] for name, rule in found["properties"].items()}
+    assert kinds == {
+        "contact_email": "string", "garment": "string", "height": "number", "opened_at": "timestamp",
+        "steps": "integer", "note": "string",
+    }  # fmt: skip
+    assert sorted(found["properties"]["garment"]["enum"]) == ["shirt", "shoe", "trousers"]
+    assert found["properties"]["contact_email"]["pii"] is True
+    assert found["required"] == ["contact_email", "garment", "height", "opened_at", "steps"]
+
+
+def test_no_value_of_a_person_is_printed(contracts: Path, traffic: Path) -> None:
+    printed = run("infer", "--from", str(traffic)).output
+    assert "shirt" in printed
+    for secret in ("person", "@shop", "told", "user-", "150.5", "199.5"):
+        assert secret not in printed
+
+
+def test_what_is_written_is_sound_and_its_own_traffic_keeps_it(contracts: Path, traffic: Path) -> None:
+    run("infer", "--from", str(traffic), "--write", "--owner", "growth")
+    loaded = load_contracts(contracts, environment="demo").events["size_guide_opened"]
+    assert loaded.owner == "growth"
+    assert {rule.type for rule in loaded.newest.properties} >= {PropertyType.TIMESTAMP, PropertyType.INTEGER}
+    assert {judge(loaded, loaded.newest, signal["properties"]) for signal in signals()} == {()}
+
+
+def test_nothing_is_written_over_or_without_an_owner(contracts: Path, traffic: Path) -> None:
+    before = {path: path.read_bytes() for path in contracts.rglob("*") if path.is_file()}
+    refused = [
+        run("infer", "--from", str(traffic), "--write", fine=False),
+        run("infer", "--from", str(traffic), "--write", "--owner", "nobody", fine=False),
+        run("infer", "--from", str(traffic), "--event", "Product Purchased", "--write", "--owner", "shop", fine=False),
+    ]
+    assert all(isinstance(ended.exception, WrongUse) for ended in refused)
+    run("infer", "--from", str(traffic), "--write", "--owner", "growth")
+    written = contracts / "events" / "size_guide_opened" / "v1.yaml"
+    kept = written.read_bytes()
+    run("infer", "--from", str(traffic), "--event", "Size Guide Opened", "--write", "--owner", "shop", fine=False)
+    assert written.read_bytes() == kept
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_landing_and_a_compressed_file_propose_the_same(contracts: Path, traffic: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "traffic.ndjson.gz"
+    packed.write_bytes(gzip.compress(traffic.read_bytes()))
+    landed = CliRunner().invoke(app, ["events", "land", str(traffic), "--source", "web"])
+    assert landed.exit_code == 0
+    of_file = run("infer", "--from", str(packed), "--json").stdout
+    assert run("infer", "--json").stdout == of_file
+    assert run("infer", "--json", "--source", "web").stdout == of_file
+    assert json.loads(run("infer", "--json", "--source", "other").stdout)["proposals"] == {}
+
+
+def test_events_that_nobody_promised_are_proposed_from_quarantine(contracts: Path, traffic: Path) -> None:
+    CliRunner().invoke(app, ["events", "land", str(traffic), "--source", "web"])
+    assert CliRunner().invoke(app, ["work", "--no-deliver"]).exit_code in (0, 1)
+    found = json.loads(run("infer", "--from", "quarantine", "--json").stdout)["proposals"]
+    assert list(found) == ["size_guide_opened"]
+    assert "400 of 400 events" in found["size_guide_opened"]["v1.yaml"]
+
+
+def test_a_sample_is_the_same_each_time_and_says_its_size(contracts: Path, traffic: Path) -> None:
+    first = run("infer", "--from", str(traffic), "--sample", "100").output
+    assert "100 of 400 events" in first
+    assert run("infer", "--from", str(traffic), "--sample", "100").output == first
+
+
+def test_wrong_use_is_told_apart(contracts: Path, traffic: Path) -> None:
+    for words in (
+        ("--from", "/nowhere.ndjson"),
+        ("--from", str(traffic), "--event", "Nobody Sent This"),
+        ("--from", str(traffic), "--source", "web"),
+    ):
+        assert isinstance(run("infer", *words, fine=False).exception, WrongUse)
+
+
+# -- from and to other tools ------------------------------------------------------------------------------------------
+
+
+def test_contracts_come_back_from_a_tracking_plan_as_they_were(contracts: Path, tmp_path: Path) -> None:
+    before = load_contracts(contracts, environment="demo").events
+    for slug in ("page", "prescreen_submitted", "inventory_adjusted"):
+        run("export", slug, "--as", "segment", "--to", str(tmp_path / slug))
+        shutil.rmtree(contracts / "events" / slug)
+        run("import", str(tmp_path / slug / "tracking_plan.json"), "--as", "segment", "--write")
+    assert load_contracts(contracts, environment="demo").events == before
+
+
+def test_an_import_writes_nothing_over(contracts: Path, tmp_path: Path) -> None:
+    run("export", "user_profile_updated", "--as", "segment", "--to", str(tmp_path))
+    before = {path: path.read_bytes() for path in contracts.rglob("*") if path.is_file()}
+    refused = run("import", str(tmp_path / "tracking_plan.json"), "--as", "segment", "--write", fine=False)
+    assert isinstance(refused.exception, WrongUse)
+    assert {path: path.read_bytes() for path in contracts.rglob("*") if path.is_file()} == before
+
+
+def test_what_an_import_cannot_say_is_told_and_ends_with_1(contracts: Path, tmp_path: Path) -> None:
+    file = tmp_path / "schema.json"
+    schema = {"title": "Size Guide Opened", "properties": {"garment": {"type": "string", "minLength": 2}, "x": {}}}
+    file.write_text(json.dumps(schema), encoding="utf-8")
+    ended = run("import", str(file), "--as", "json-schema", "--write", "--owner", "growth", fine=False)
+    assert ended.exit_code == 1
+    assert "$.properties.garment.minLength" in ended.stderr
+    assert "$.properties.x.type" in ended.stderr
+    found = load_contracts(contracts, environment="demo").events["size_guide_opened"]
+    assert [rule.name for rule in found.newest.properties] == ["garment"]
+    losses = json.loads(run("import", str(file), "--as", "json-schema", "--json", fine=False).stdout)["losses"]
+    assert len(losses) == 2
+
+
+@pytest.mark.parametrize("text", ["", "[", "{}", '{"rules": 1}', "\ufeff", "- a: [", "'"])
+def test_a_file_that_is_no_plan_is_one_sentence(contracts: Path, tmp_path: Path, text: str) -> None:
+    for suffix in ("json", "yaml"):
+        file = tmp_path / f"plan.{suffix}"
+        file.write_text(text, encoding="utf-8")
+        assert isinstance(run("import", str(file), "--as", "segment", fine=False).exception, WrongUse)
+
+
+def test_a_hostile_plan_stays_inside_its_comments(contracts: Path, tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    rule = {
+        "type": "TRACK",
+        "key": "../../etc\nowner: evil",
+        "version": 1,
+        "jsonSchema": {"properties": {"properties": {"properties": {"x": {"type": "string", "a\nrequired: [q]": 1}}}}},
+    }
+    file.write_text(json.dumps({"rules": [rule]}), encoding="utf-8")
+    run("import", str(file), "--as", "segment", "--write", "--owner", "growth", fine=False)
+    (folder,) = [path for path in (contracts / "events").iterdir() if "evil" in path.name]
+    assert yaml.safe_load((folder / "v1.yaml").read_text(encoding="utf-8"))["required"] == []
+    assert yaml.safe_load((folder / "contract.yaml").read_text(encoding="utf-8"))["owner"] == "growth"
+
+
+def test_exporting_says_which_contract_it_does_not_know(contracts: Path) -> None:
+    error = run("export", "Product Purchase", "--as", "odcs", fine=False).exception
+    assert isinstance(error, WrongUse)
+    assert "Product Purchased" in str(error)
+
+
+def test_every_contract_becomes_an_odcs_document(contracts: Path, tmp_path: Path) -> None:
+    run("export", "--as", "odcs", "--to", str(tmp_path))
+    printed = list(yaml.safe_load_all(run("export", "--as", "odcs").stdout))
+    written = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted(tmp_path.glob("*.odcs.yaml"))]
+    assert printed == written
+    assert len(written) == len(load_contracts(contracts, environment="demo").events)

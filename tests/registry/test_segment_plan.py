@@ -1,0 +1,297 @@
+"""Contracts in the words of other tools and back: nothing changes on the way, and nothing is lost in silence."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from activation_dagster.domain.contracts import (
+    Call,
+    Criticality,
+    EventContract,
+    EventVersion,
+    PropertyRule,
+    PropertyType,
+)
+from activation_dagster.errors import WrongUse
+from activation_dagster.registry.call_schemas import read_json_schema
+from activation_dagster.registry.contract_set import Owner
+from activation_dagster.registry.data_contracts import data_contract
+from activation_dagster.registry.loading import load_contracts
+from activation_dagster.registry.property_schemas import section_schema
+from activation_dagster.registry.segment_plan import read_tracking_plan, tracking_plan
+
+OURS = tuple(
+    load_contracts(Path(__file__).resolve().parent.parent.parent / "contracts", environment="demo").events.values()
+)
+NUMBERS = (PropertyType.INTEGER, PropertyType.NUMBER)
+names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_ -]{0,20}", fullmatch=True)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+numbers = st.none() | st.integers(-(10**6), 10**6) | st.floats(-1e9, 1e9, allow_nan=False)
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> PropertyRule:
+    """Any rule that a contract file can hold and that the judge does not pass over."""
+    kind = draw(st.sampled_from(PropertyType))
+    has_enum = kind in (PropertyType.STRING, PropertyType.DATE, PropertyType.TIMESTAMP)
+    return PropertyRule(
+        name=draw(names),
+        type=kind,
+        is_required=draw(st.booleans()),
+        enum=tuple(draw(st.lists(texts, max_size=3, unique=True))) if has_enum else (),
+        minimum=draw(numbers) if kind in NUMBERS else None,
+        maximum=draw(numbers) if kind in NUMBERS else None,
+        is_pii=draw(st.booleans()),
+        description=draw(texts),
+    )
+
+
+@st.composite
+def contracts(draw: st.DrawFn) -> EventContract:
+    """Any contract, of one to three versions."""
+    call = draw(st.sampled_from(Call))
+    sets = draw(st.lists(st.lists(rules(), max_size=5, unique_by=lambda rule: rule.name), min_size=1, max_size=3))
+    return EventContract(
+        slug=draw(st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)),
+        call=call,
+        name=draw(texts.filter(bool)) if call is Call.TRACK else call.value,
+        owner=draw(st.from_regex(r"[a-z_]{1,10}", fullmatch=True)),
+        criticality=draw(st.sampled_from(Criticality)),
+        description=draw(texts),
+        versions=tuple(
+            EventVersion(version=f"v{number}", properties=tuple(found)) for number, found in enumerate(sets, 1)
+        ),
+    )
+
+
+def comes_back(contract: EventContract) -> None:
+    """Assert that a contract says the same after it was a tracking plan."""
+    plan, lost = tracking_plan([contract])
+    proposals, losses = read_tracking_plan(json.loads(json.dumps(plan)))
+    assert (lost, losses) == ([], [])
+    assert (
+        tuple(
+            EventVersion(version=one.version, properties=tuple(proposed.rule for proposed in one.properties))
+            for one in proposals
+        )
+        == contract.versions
+    )
+    for one in proposals:
+        told = (one.slug, one.call, one.name, one.owner, one.criticality, one.description)
+        assert told == (
+            contract.slug, contract.call, contract.name, contract.owner, contract.criticality.value,
+            contract.description,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("contract", OURS, ids=lambda contract: contract.slug)
+def test_our_contracts_come_back_from_a_tracking_plan(contract: EventContract) -> None:
+    comes_back(contract)
+
+
+@given(contracts())
+def test_any_contract_comes_back_from_a_tracking_plan(contract: EventContract) -> None:
+    comes_back(contract)
+
+
+@given(contracts())
+def test_any_section_comes_back_from_a_json_schema(contract: EventContract) -> None:
+    schema = {**section_schema(contract.newest.properties), "title": contract.name}
+    proposal, losses = read_json_schema(json.loads(json.dumps(schema)), event="")
+    assert losses == []
+    assert tuple(one.rule for one in proposal.properties) == contract.newest.properties
+
+
+# -- what the other side looks like -----------------------------------------------------------------------------------
+
+
+def test_a_plan_has_the_shape_of_segments_public_api() -> None:
+    plan, _ = tracking_plan(OURS)
+    assert list(plan) == ["rules"]
+    assert len({(rule["type"], rule["key"], rule["version"]) for rule in plan["rules"]}) == len(plan["rules"])
+    for rule in plan["rules"]:
+        assert set(rule) == {"type", "key", "version", "jsonSchema"}
+        assert rule["type"] in {"COMMON", "GROUP", "IDENTIFY", "PAGE", "SCREEN", "TRACK"}
+        assert isinstance(rule["version"], int)
+        schema = rule["jsonSchema"]
+        assert schema["$schema"] == "http://json-schema.org/draft-07/schema#"
+        assert set(schema["properties"]) == {"context", "traits", "properties"}
+        section = "traits" if rule["type"] in {"IDENTIFY", "GROUP"} else "properties"
+        assert schema["properties"][section]["type"] == "object"
+        promised = schema["properties"][section]
+        assert set(promised["required"]) <= set(promised["properties"])
+        for one in promised["properties"].values():
+            kinds = one["type"] if isinstance(one["type"], list) else [one["type"]]
+            assert set(kinds) <= {"string", "integer", "number", "boolean", "object", "array", "null"}
+
+
+@given(contracts())
+def test_a_data_contract_has_the_shape_of_the_standard(contract: EventContract) -> None:
+    document, lost = data_contract(contract, Owner(slug="shop", name="Shop", contact="team:shop"))
+    assert lost == []
+    assert yaml.safe_load(yaml.safe_dump(document)) == document
+    assert set(document) >= {"version", "apiVersion", "kind", "id", "status"}
+    assert (document["apiVersion"][:2], document["kind"]) == ("v3", "DataContract")
+    assert document["status"] in {"proposed", "draft", "active", "deprecated", "retired"}
+    (schema,) = document["schema"]
+    assert (schema["logicalType"], schema["quality"]) == ("object", [])
+    assert document["team"]["name"] == "shop"
+    for one, rule in zip(schema["properties"], contract.newest.properties, strict=True):
+        assert one["logicalType"] in {
+            "string", "date", "timestamp", "time", "number", "integer", "object", "array", "boolean",
+        }  # fmt: skip
+        assert (one["name"], one["required"]) == (rule.name, rule.is_required)
+        assert set(one) <= {
+            "name", "logicalType", "physicalType", "required", "description", "logicalTypeOptions", "classification",
+            "customProperties",
+        }  # fmt: skip
+
+
+# -- what a contract cannot say ---------------------------------------------------------------------------------------
+
+
+def lost(properties: dict[str, Any], *, required: tuple[str, ...] = ()) -> tuple[dict[str, PropertyRule], set[str]]:
+    """The rules that a schema becomes, and the places of what is lost."""
+    schema = {"title": "E", "type": "object", "properties": properties, "required": list(required)}
+    proposal, losses = read_json_schema(schema, event="")
+    return {one.rule.name: one.rule for one in proposal.properties}, {loss.path for loss in losses}
+
+
+@pytest.mark.parametrize(
+    ("schema", "place"),
+    [
+        ({"type": "string", "pattern": "^a"}, "pattern"),
+        ({"type": "string", "minLength": 3}, "minLength"),
+        ({"type": "string", "format": "email"}, "format"),
+        ({"type": "number", "exclusiveMinimum": 0}, "exclusiveMinimum"),
+        ({"type": "number", "enum": [1, 2]}, "enum"),
+        ({"type": "object", "properties": {"y": {}}}, "properties"),
+        ({"type": "array", "items": {"type": "string"}}, "items"),
+        ({"type": "string", "default": "a"}, "default"),
+        ({"type": "string", "minimum": 1}, "minimum"),
+        ({"type": "string", "$comment": "see the wiki"}, "$comment"),
+        ({"type": "string", "allOf": [{"pattern": "^a"}]}, "allOf"),
+    ],
+)
+def test_a_word_that_no_contract_has_is_told_and_the_rest_is_kept(schema: dict[str, Any], place: str) -> None:
+    found, places = lost({"x": schema})
+    assert found["x"].type == schema["type"]
+    assert places == {f"$.properties.x.{place}"}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [True, {}, {"$ref": "#/definitions/y"}, {"type": ["string", "integer"]}, {"type": "null"}, {"type": "money"}],
+)
+def test_a_property_without_one_type_is_left_out_and_told(schema: Any) -> None:
+    found, places = lost({"x": schema}, required=("x",))
+    assert found == {}
+    assert places
+
+
+def test_a_name_that_no_contract_can_hold_is_told() -> None:
+    assert lost({"a.b": {"type": "string"}}) == ({}, {"$.properties.a.b"})
+
+
+def test_null_of_a_required_property_and_a_required_property_without_a_schema_are_told() -> None:
+    assert lost({"x": {"type": ["string", "null"]}}, required=("x", "y"))[1] == {"$.properties.x.type", "$.required"}
+
+
+def test_rules_that_are_no_contract_and_words_of_a_rule_are_told() -> None:
+    plan = {
+        "data": {
+            "rules": [
+                {"type": "COMMON", "key": "common", "version": 1, "jsonSchema": {"type": "object"}},
+                {"type": "TRACK", "version": 1, "jsonSchema": {}},
+                {
+                    "type": "TRACK",
+                    "key": "Seen",
+                    "version": 0,
+                    "deprecatedAt": "2026-01-01",
+                    "jsonSchema": {
+                        "$comment": "by hand",
+                        "additionalProperties": False,
+                        "properties": {"context": {"required": ["ip"]}, "properties": {"additionalProperties": False}},
+                        "required": ["properties", "context"],
+                    },
+                },
+            ],
+            "pagination": {},
+        }
+    }
+    proposals, losses = read_tracking_plan(plan)
+    assert [(one.name, one.version) for one in proposals] == [("Seen", "v1")]
+    assert sorted({loss.path for loss in losses}) == [
+        "rules.0",
+        "rules.1",
+        "rules.2.deprecatedAt",
+        "rules.2.jsonSchema.$comment",
+        "rules.2.jsonSchema.additionalProperties",
+        "rules.2.jsonSchema.properties.context",
+        "rules.2.jsonSchema.properties.properties.additionalProperties",
+        "rules.2.jsonSchema.required",
+        "rules.2.version",
+    ]
+
+
+def test_the_older_file_of_typewriter_is_read_too() -> None:
+    seen = {"properties": {"properties": {"type": "object", "properties": {"x": {"type": "string"}}}}}
+    plan = {
+        "name": "workspaces/w/tracking-plans/rs_1",
+        "rules": {
+            "events": [
+                {
+                    "name": "Seen",
+                    "description": "It was seen.",
+                    "version": 2,
+                    "rules": seen,
+                }
+            ],
+            "identify": {"properties": {"traits": {"properties": {"plan": {"type": "string"}}}}},
+            "global": {"properties": {"context": {"required": ["library"]}}},
+        },
+    }
+    proposals, losses = read_tracking_plan(plan)
+    assert [(one.call, one.name, one.version, len(one.properties)) for one in proposals] == [
+        (Call.TRACK, "Seen", "v2", 1),
+        (Call.IDENTIFY, "identify", "v1", 1),
+    ]
+    assert proposals[0].description == "It was seen."
+    assert [loss.path for loss in losses] == ["name", "rules.global"]
+
+
+@pytest.mark.parametrize("document", [None, [], {}, {"rules": 5}, "rules"])
+def test_what_is_no_tracking_plan_is_refused(document: Any) -> None:
+    with pytest.raises(WrongUse):
+        read_tracking_plan(document)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | texts,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            texts
+            | st.sampled_from(["type", "properties", "required", "enum", "rules", "jsonSchema", "key", "version"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+def test_no_document_ends_in_a_traceback(document: Any) -> None:
+    for read in (read_tracking_plan, lambda found: read_json_schema(found, event="E")):
+        with suppress(WrongUse):
+            read(document)
+    read_tracking_plan({"rules": [{"type": "TRACK", "key": "E", "jsonSchema": document}]})
