@@ -1,4 +1,4 @@
-"""`activation contracts export`: our contracts in the words of other tools."""
+"""`activation contracts export` and `docs`: our contracts in the words of other tools, and for people to read."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from activation_dagster.commands.installation import read_settings
+from activation_dagster.commands.installation import places_of, read_settings
 from activation_dagster.commands.printing import end, say, shown, warn
 
 if TYPE_CHECKING:
     from activation_dagster.domain.contracts import EventContract
     from activation_dagster.domain.proposals import Loss
+    from activation_dagster.registry.catalogue_pages import Seen
     from activation_dagster.registry.contract_set import ContractSet
+    from activation_dagster.settings import Settings
 
 
 class Form(StrEnum):
@@ -46,6 +48,64 @@ def export(
     for loss in losses:
         warn(shown(str(loss)))
     end(found=bool(losses))
+
+
+def docs(*, to: Annotated[Path, typer.Option(help="The folder to write into; index.html is its first page.")]) -> None:
+    """Write a searchable HTML catalogue of all events: no server, nothing loaded from elsewhere."""
+    from activation_dagster.registry.catalogue_pages import Catalogue, pages
+    from activation_dagster.registry.loading import load_contracts
+
+    settings = read_settings()
+    contracts = load_contracts(settings.contracts, environment=settings.environment)
+    made = pages(Catalogue(contracts=contracts, seen=_seen(settings), examples=_examples(settings, contracts)))
+    _refuse_a_foreign_folder(to)
+    (to / "events").mkdir(parents=True, exist_ok=True)
+    for stale in (to / "events").glob("*.html"):
+        stale.unlink()
+    for name, text in made.items():
+        (to / name).write_text(text, encoding="utf-8")
+    say(f"Wrote {len(made):,} pages. Open {to / 'index.html'}.")
+
+
+def _refuse_a_foreign_folder(folder: Path) -> None:
+    """Only an earlier catalogue is written over. Raises WrongUse."""
+    from activation_dagster.errors import WrongUse
+    from activation_dagster.registry.catalogue_pages import GENERATOR
+
+    for page in [folder / "index.html", *(folder / "events").glob("*.html")]:
+        if page.exists() and GENERATOR not in page.read_text(encoding="utf-8", errors="replace"):
+            raise WrongUse(
+                f"A page that is no page of a catalogue stands at {page}. Nothing was written; name another --to."
+            )
+
+
+def _seen(settings: Settings) -> dict[tuple[str, str], Seen]:
+    """What each version has judged; nothing, and nothing opened, where no lake is there."""
+    from activation_dagster.pipeline.contract_counts import counts_by_version
+    from activation_dagster.registry.catalogue_pages import Seen
+
+    if not settings.lake_root.exists():
+        return {}
+    with places_of(settings) as places:
+        return {
+            (one.contract, one.version): Seen(
+                accepted=one.accepted,
+                waiting=one.waiting,
+                last_on=f"{one.last_occurred_at:%Y-%m-%d}" if one.last_occurred_at else "",
+            )
+            for one in counts_by_version(places)
+        }
+
+
+def _examples(settings: Settings, contracts: ContractSet) -> dict[tuple[str, str], str]:
+    """The files of examples as they were written, where there are any."""
+    found: dict[tuple[str, str], str] = {}
+    for contract in contracts.events.values():
+        for version in contract.versions:
+            file = settings.contracts / "events" / contract.slug / f"{version.version}.examples.yaml"
+            if file.is_file():
+                found[contract.slug, version.version] = file.read_text(encoding="utf-8")
+    return found
 
 
 def _chosen(contracts: ContractSet, event: str) -> list[EventContract]:
