@@ -5,13 +5,14 @@ LOCK := deploy/requirements.lock
 STAMP := .venv/.stamp
 BIN := .venv/bin
 PIP_TOOLS := pip-tools==7.6.2
+ATHERIS := atheris==3.0.0
 
 # Import time is latency: each Dagster run is a process of its own. Never run without compiled bytecode.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-real check bench ui screenshot lock clean
+.PHONY: help env demo test test-real check bench fuzz ui screenshot lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +53,11 @@ check: $(STAMP) ## lint, format, types, imports, contracts
 bench: $(STAMP) ## bulk throughput as a ratio to the floor, with time by stage
 	@$(BIN)/python -m bench
 
+# atheris has wheels for Linux and some Pythons only, so it is not in the lock that everybody installs.
+fuzz: $(STAMP) ## lines that nobody would write, judged in bulk and alone [SECONDS=60]
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: $(ATHERIS) || { echo "The fuzzer is missing: no wheel of $(ATHERIS) for this Python ($$($(BIN)/python -V)) and system. Run this on Linux (x86-64) with Python 3.11 to 3.13, or set ATHERIS to a version that has one." >&2; exit 1; }
+	@$(BIN)/python -m tests.fuzzing.fuzz_lines -max_total_time=$(or $(SECONDS),60) -max_len=4096 -print_final_stats=1
+
 ui: $(STAMP) ## open Dagster's web interface on what the demo left
 	@$(BIN)/activation ui
 
@@ -70,5 +76,5 @@ lock: ## re-make the lock from pyproject.toml; what it holds stays unless the ra
 # Only what the demo and the tools left: another environment under .activation may be somebody's data.
 clean: ## remove what the demo and the tools left; keeps .venv
 	rm -rf .activation/demo .activation/landing/demo .activation/lake/demo .activation/state/demo.db*
-	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
+	rm -rf .fuzzing .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
 	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,7 +2,8 @@
 
 ActivationError
 ├── MendTheFile               a person must correct a file that they wrote
-│   └── ContractsInvalid      contracts/ holds one or more faults; all of them are listed
+│   ├── ContractsInvalid      contracts/ holds one or more faults; all of them are listed
+│   └── RepairInvalid         a repair holds one or more faults; all of them are listed
 ├── MendTheEnvironment        a person must correct the installation
 │   ├── SettingsInvalid       an environment variable is missing or wrong
 │   ├── StateUnusable         the state database cannot be opened, or is of another version
@@ -53,6 +54,18 @@ class ContractsInvalid(MendTheFile):
         count = len(self.faults)
         super().__init__(
             f"{count} mistake{'s' if count != 1 else ''} in the contracts:\n"
+            + "\n".join(f"  {fault}" for fault in self.faults)
+        )
+
+
+class RepairInvalid(MendTheFile):
+    """All faults of a repair file at once, sorted by their place in it."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(sorted(faults))
+        count = len(self.faults)
+        super().__init__(
+            f"{count} mistake{'s' if count != 1 else ''} in the repair:\n"
             + "\n".join(f"  {fault}" for fault in self.faults)
         )
 

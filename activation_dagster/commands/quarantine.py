@@ -1,41 +1,90 @@
-"""`activation quarantine`: what waits, why, and whose it is."""
+"""`activation quarantine`: what waits, why, whose it is, and how it is mended, judged again or dismissed."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from activation_dagster.commands.installation import opened
-from activation_dagster.commands.printing import AsJson, Limit, Reveal, print_json, print_table, say, shown
+from activation_dagster.commands.printing import AsJson, By, Limit, Reveal, plain, print_json, print_table, say, shown
+from activation_dagster.errors import WrongUse
+
+if TYPE_CHECKING:
+    from activation_dagster.domain.repairs import Change, Selection
+    from activation_dagster.pipeline.reentry import ReentryReport, Sample
 
 app = typer.Typer(help="Events that wait for repair.", no_args_is_help=True)
 
+Reason = Annotated[str | None, typer.Option(help="Only with this reason code.")]
+Event = Annotated[str | None, typer.Option(help="Only of this event, as `quarantine list` names it.")]
+Field = Annotated[str | None, typer.Option(help="Only those that break this field (`properties.price`).")]
+Ids = Annotated[list[str] | None, typer.Option("--id", help="Only this event; may be given several times.")]
+Apply = Annotated[bool, typer.Option("--apply", help="Do it; without, it is only tried.")]
+Name = Annotated[str, typer.Option("--by", help="Who does this; it is kept. Needed with --apply.")]
+Samples = Annotated[int, typer.Option(min=0, max=100, help="So many samples that pass, and that do not.")]
+
+
+def _selection(event: str | None, reason: str | None, field: str | None, ids: list[str] | None = None) -> Selection:
+    from activation_dagster.domain.reasons import QuarantineReason
+    from activation_dagster.domain.repairs import Selection
+    from activation_dagster.registry.files import suggestion
+
+    known = [code.value for code in QuarantineReason]
+    if reason is not None and reason not in known:
+        raise WrongUse(
+            f"'{reason}' is no reason to wait, in --reason. Take one as `activation quarantine list` names it."
+            + suggestion(reason, known)
+        )
+    return Selection(event=event, reason=reason, field=field, event_ids=tuple(ids or ()))
+
 
 @app.command(name="list")
-def list_them(*, as_json: AsJson = False) -> None:
+def list_them(
+    *,
+    reason: Reason = None,
+    event: Event = None,
+    field: Field = None,
+    by_value: Annotated[
+        bool, typer.Option("--by-value", help="Also by what stands in the field, where 20 or more say the same.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Count what waits by event, reason and field, the largest group first."""
     from activation_dagster.pipeline.quarantine import listed
 
     with opened() as places:
-        found = listed(places)
+        found = listed(places, _selection(event, reason, field), by_value=by_value)
     if as_json:
         print_json(found)
         return
     print_table(
-        ["event", "reason", "field", "events", "owner", "first seen", "last seen"],
-        [(g.event, g.reason, g.field, g.events, g.owner, g.first_seen_at, g.last_seen_at) for g in found],
-        empty="Nothing waits.",
-        may_go=("first seen", "last seen", "owner"),
-    )
+        [
+            "event", "reason", "field", *(["value"] if by_value else []), "events", "24 h", "24 h before",
+            "owner", "first seen", "last seen",
+        ],
+        [
+            (
+                g.event, g.reason, g.field, *([g.value] if by_value else []), g.events, g.last_day, g.day_before,
+                g.owner, g.first_seen_at, g.last_seen_at,
+            )
+            for g in found
+        ],
+        empty="Nothing waits." if event is reason is field is None else "Nothing waits that fits.",
+        may_go=("first seen", "last seen", "24 h before", "24 h", "owner"),
+    )  # fmt: skip
 
 
 @app.command()
 def show(
     *,
-    reason: Annotated[str | None, typer.Option(help="Only with this reason code.")] = None,
-    event: Annotated[str | None, typer.Option(help="Only of this event, as `quarantine list` names it.")] = None,
+    reason: Reason = None,
+    event: Event = None,
+    field: Field = None,
+    ids: Ids = None,
+    closed: Annotated[bool, typer.Option("--closed", help="Those that were repaired, replayed or dismissed.")] = False,
     limit: Limit = 5,
     reveal: Reveal = False,
     as_json: AsJson = False,
@@ -44,18 +93,178 @@ def show(
     from activation_dagster.pipeline.quarantine import shown as samples
 
     with opened() as places:
-        found = samples(places, reason=reason, event=event, limit=limit, reveal=reveal)
+        found = samples(places, _selection(event, reason, field, ids), limit=limit, reveal=reveal, closed=closed)
     if as_json:
         print_json(found)
         return
     if not found:
-        say("Nothing waits that fits.")
+        say("Nothing was closed that fits." if closed else "Nothing waits that fits.")
     for sample in found:
         say(f"{sample.event_id}  {sample.reason}  {sample.event or '(no event)'}  owner {sample.owner}")
+        judged = f", judged by {sample.contract_version}" if sample.contract_version else ""
+        say(f"seen {shown(sample.seen_at)} UTC from {sample.source}, in batch {sample.batch_id}{judged}", indent=2)
         for violation in sample.violations:
-            say(f"  breaks {violation}")
+            say(f"breaks {violation}", indent=2)
+        if sample.closed_by:
+            became = f", entered again as {sample.became}" if sample.became else ""
+            say(f"closed by {sample.closed_by}{became}", indent=2)
         payload = sample.payload
         text = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False)
-        say(f"  {shown(text)}")
+        say(text, indent=2)
     if found and not reveal:
         say("Values are masked; --reveal shows them.")
+
+
+@app.command()
+def repair(
+    file: Annotated[Path, typer.Argument(help="The repair: a reviewed YAML file.")],
+    *,
+    applies: Apply = False,
+    by: Name = "",
+    samples: Samples = 3,
+    reveal: Reveal = False,
+    as_json: AsJson = False,
+) -> None:
+    """Try a repair on all that it selects; with --apply what passes then enters again."""
+    from activation_dagster.pipeline.contracts_in_force import contracts_today
+    from activation_dagster.pipeline.reentry import repair as run
+    from activation_dagster.registry.repairs import read_repair
+
+    name = _name(applies=applies, by=by)
+    with opened() as places:
+        read = read_repair(file, owners=contracts_today(places).owners)
+        report = run(places, read, by=name, samples=samples, reveal=reveal)
+    _print_report(report, f"quarantine repair {file}", reveal=reveal, applied=applies, as_json=as_json)
+
+
+@app.command()
+def replay(
+    *,
+    reason: Reason = None,
+    event: Event = None,
+    field: Field = None,
+    ids: Ids = None,
+    applies: Apply = False,
+    by: Name = "",
+    samples: Samples = 3,
+    reveal: Reveal = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judge what waits again under today's contracts; with --apply what passes enters again."""
+    from activation_dagster.pipeline.reentry import replay as run
+
+    name = _name(applies=applies, by=by)
+    with opened() as places:
+        report = run(places, _selection(event, reason, field, ids), by=name, samples=samples, reveal=reveal)
+    _print_report(report, "quarantine replay", reveal=reveal, applied=applies, as_json=as_json)
+
+
+@app.command()
+def dismiss(
+    *,
+    by: By,
+    why: Annotated[str, typer.Option(help="Why nobody needs them, in a sentence; it is kept.")],
+    reason: Reason = None,
+    event: Event = None,
+    field: Field = None,
+    ids: Ids = None,
+) -> None:
+    """Take events off the list of what waits, for a reason; they stay where they are."""
+    from activation_dagster.pipeline.reentry import dismiss as run
+
+    with opened() as places:
+        count = run(places, _selection(event, reason, field, ids), by=by, why=why)
+    if count == 0:
+        say("Nothing waits that fits; nothing was dismissed.")
+        return
+    say(f"Dismissed {_events(count)}. What is dismissed stays in quarantined_events; `quarantine log` says why.")
+
+
+@app.command()
+def log(*, limit: Limit = 100, as_json: AsJson = False) -> None:
+    """Show who repaired, replayed or dismissed what, when and why, the newest first."""
+    from activation_dagster.state.quarantine import list_acts
+
+    with opened() as places, places.state.read() as connection:
+        found = list_acts(connection, limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["when", "what", "name", "events", "by", "why", "act"],
+        [(a.done_at, a.kind, a.name, a.events, a.done_by, a.reason, a.act_id) for a in found],
+        empty="Nothing was repaired, replayed or dismissed yet.",
+        may_go=("act",),
+    )
+    unsealed = sum(act.unsealed for act in found)
+    if unsealed:
+        say(
+            f"{unsealed:,} segment{'s' if unsealed != 1 else ''} of these never came to be sealed: "
+            "`activation work` finishes that."
+        )
+
+
+# -- what a repair or a replay says -----------------------------------------------------------------------------------
+
+
+def _name(*, applies: bool, by: str) -> str | None:
+    if applies and not by.strip():
+        raise WrongUse("Events were to enter again in nobody's name, with --apply. Say who does it: --by NAME.")
+    return by if applies else None
+
+
+def _print_report(report: ReentryReport, command: str, *, reveal: bool, applied: bool, as_json: bool) -> None:
+    if as_json:
+        print_json({**plain(report), "applied": applied})
+        return
+    what = f"Repair {report.name}" if report.name else "Replay"
+    if report.finished:
+        say(f"Finished {report.finished:,} segments that an earlier one had not come to seal.")
+    if report.selected == 0:
+        say(f"{what}: nothing waits that fits. What entered again or was dismissed is in `quarantine log`.")
+        return
+    for sample in report.samples:
+        _print_sample(sample)
+    if report.samples and not reveal:
+        say("Values are masked; --reveal shows them.")
+    passes = "pass" if applied else "would pass"
+    say(f"{what}: {_events(report.selected)} selected; {report.passing:,} {passes} today's contracts.")
+    for reason, count in report.broken.items():
+        say(f"{count:,} still broken: {reason}", indent=2)
+    if not applied:
+        say(
+            f"Nothing was changed. To let them enter again: `activation {command} --apply --by NAME`."
+            if report.passing
+            else "Nothing to apply."
+        )
+    elif report.segments:
+        many = "s" if len(report.segments) != 1 else ""
+        say(
+            f"{_events(report.passing)} entered again in {len(report.segments):,} segment{many}; the next batch takes "
+            f"them (`activation work`, or the sensor). Kept as act {report.act_id}, see `quarantine log`."
+        )
+    else:
+        say("None of them entered again.")
+
+
+def _print_sample(sample: Sample) -> None:
+    verdict = "passes" if not sample.reason else f"still broken: {sample.reason}"
+    say(f"{sample.event_id}  {verdict}")
+    for violation in sample.violations:
+        say(f"breaks {violation}", indent=2)
+    for change in sample.changes:
+        say(f"{change.path}: {_side(change, after=False)} → {_side(change, after=True)}", indent=2)
+
+
+def _side(change: Change, *, after: bool) -> str:
+    stands, value = (change.has_after, change.after) if after else (change.has_before, change.before)
+    return _text(value) if stands else "(nothing)"
+
+
+def _events(count: int) -> str:
+    return f"{count:,} event{'s' if count != 1 else ''}"
+
+
+def _text(value: Any) -> str:
+    masked = isinstance(value, str) and value.startswith("<") and value.endswith(">")
+    return value if masked else json.dumps(value, ensure_ascii=False)

@@ -16,6 +16,7 @@ def work(
     as_json: AsJson = False,
 ) -> None:
     """Work everything that has landed, then deliver what is due. Exit 1 when a sum is broken afterwards."""
+    from activation_dagster.pipeline.reentry import finish_reentries
     from activation_dagster.pipeline.send import deliver
     from activation_dagster.pipeline.watch import watch
     from activation_dagster.pipeline.work import drain
@@ -23,6 +24,7 @@ def work(
 
     settings = read_settings()
     with places_of(settings) as places:
+        finish_reentries(places)
         batches = drain(places, now=places.clock)
         delivery = None
         if delivers:

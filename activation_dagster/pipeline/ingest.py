@@ -31,11 +31,10 @@ def compute_ingested(run: BatchRun) -> None:
     engine.make("segments", "select segment_no, segment_id, source, landed_at::timestamp as landed_at from segments")
     lines, unreadable = landed_lines([(number, _content(run, number)) for number in range(len(segments))])
     engine.lend("landed_lines", lines)
-    engine.compute("ingest/suspect_lines", **lexical_limits())
     faults: list[tuple[int, int, str | None, bytes]] = [
         (found.segment_no, found.line_no, QuarantineReason.NOT_UTF8.value, found.line) for found in unreadable
     ]
-    for segment_no, line_no, line in engine.rows("select segment_no, line_no, line from suspect_lines"):
+    for segment_no, line_no, line in _doubtful_lines(run):
         bare = line.encode().rstrip(b"\r\n")
         if not bare.strip():
             faults.append((segment_no, line_no, None, b""))  # a blank line is no event
@@ -48,9 +47,23 @@ def compute_ingested(run: BatchRun) -> None:
         {"segment_no": "INTEGER", "line_no": "BIGINT", "reason": "VARCHAR", "line": "BLOB"},
         faults,
     )
-    engine.forget("suspect_lines")
     engine.compute("ingest/ingested_events", instant_pattern=INSTANT_PATTERN)
     engine.view("ingest/landed_payloads")
+
+
+def _doubtful_lines(run: BatchRun) -> list[tuple[int, int, str]]:
+    """The few lines that are read one by one: (segment, line, text)."""
+    engine = run.engine
+    engine.compute("ingest/suspect_lines", **lexical_limits())
+    found = engine.rows("select segment_no, line_no, line from suspect_lines")
+    engine.compute("ingest/line_shapes")  # on its own, or the filter would be moved before the distinct
+    engine.compute("ingest/duplicate_key_shapes")
+    if engine.one("select count(*) from duplicate_key_shapes")[0]:
+        engine.compute("ingest/duplicate_key_lines")
+        found += engine.rows("select segment_no, line_no, line from duplicate_key_lines")
+        engine.forget("duplicate_key_lines")
+    engine.forget("suspect_lines", "line_shapes", "duplicate_key_shapes")
+    return found
 
 
 def lexical_limits() -> dict[str, object]:

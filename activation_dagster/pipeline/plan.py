@@ -15,6 +15,7 @@ from activation_dagster.state.batches import (
     unclaimed,
     unfinished,
 )
+from activation_dagster.state.quarantine import provenances
 
 
 def waiting_segments(places: Places, *, since: datetime | None) -> list[Segment]:
@@ -27,11 +28,18 @@ def waiting_segments(places: Places, *, since: datetime | None) -> list[Segment]
 def plan_batch(places: Places, *, provenance: Provenance, now: datetime, since: datetime | None = None) -> Batch | None:
     """The next batch of waiting segments, written to state; None where nothing waits or another planner was first.
 
-    `now` becomes the instant all its rules use.
+    `now` becomes the instant all its rules use. Segments that repaired or replayed events enter again with make batches
+    of their own, whose provenance state knows since before they were sealed; all others get `provenance`.
     """
-    segments = coalesce(waiting_segments(places, since=since), places.batch_max_bytes)
-    if not segments:
+    waiting = waiting_segments(places, since=since)
+    if not waiting:
         return None
+    with places.state.read() as connection:
+        told = provenances(connection, waiting)
+    provenance_of = {segment: told.get((segment.source, segment.segment_id), provenance) for segment in waiting}
+    provenance = provenance_of[min(waiting)]
+    alike = [segment for segment in waiting if provenance_of[segment] is provenance]
+    segments = coalesce(alike, places.batch_max_bytes)
     contracts = contracts_today(places)
     files = contract_files(places)
     batch = Batch(

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from activation_dagster.domain.batches import Phase
+from activation_dagster.domain.landing import SEGMENT_ID
 from activation_dagster.domain.masking import shown_payload
+from activation_dagster.domain.repairs import Selection
+from activation_dagster.errors import WrongUse
 from activation_dagster.lake.contract_sql import literal
 from activation_dagster.lake.tables import QUARANTINED
 from activation_dagster.pipeline.closed_rows import closed_rows
 from activation_dagster.pipeline.places import Places
+from activation_dagster.state.quarantine import closings
+
+if TYPE_CHECKING:
+    import duckdb
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+EVERYTHING = Selection()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,21 +33,29 @@ class QuarantineGroup:
 
     `event` is the contract that judged them, else the event's name or call as sent, else empty; `field` is where they
     break it (`properties.price`), empty where no field is to blame. An event that breaks two fields counts in both
-    groups. First and last seen are when the segments were sealed (UTC).
+    groups. First and last seen are when the segments were sealed (UTC). The trend is how many of them were seen in the
+    last 24 hours, and in the 24 hours before. `value` is what stands in the field, where that was asked for.
     """
 
     event: str
     reason: str
     field: str
     events: int
+    last_day: int
+    day_before: int
     owner: str
     first_seen_at: datetime
     last_seen_at: datetime
+    value: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantinedEvent:
-    """One event that waits; `payload` is masked, or as received where it was asked to be revealed."""
+    """One event that waits, or waited; `payload` is masked, or as received where it was asked to be revealed.
+
+    `closed_by` is empty while it waits, else `repair <id>`, `replay` or `dismissal`; `became` is the event it entered
+    again as.
+    """
 
     event_id: str
     source: str
@@ -48,58 +67,109 @@ class QuarantinedEvent:
     batch_id: str
     arrival_hour: str
     seen_at: datetime
+    closed_by: str
+    became: str
     payload: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingEvent:
+    """One event that waits, with its bytes as received."""
+
+    event_id: str
+    source: str
+    payload: bytes
+
+    @property
+    def seen_at(self) -> datetime:
+        """When its segment was sealed (UTC)."""
+        return _sealed(int(self.event_id[:13]))
 
 
 _EVENT = "coalesce(contract, event_name, event_type, '')"
 _SEEN = "substr(event_id, 1, 13)::bigint"
+_FIELDS = "list_distinct(list_transform(violations, lambda v: split_part(v, ': ', 1)))"
 
 
-def listed(places: Places) -> tuple[QuarantineGroup, ...]:
-    """What waits, grouped by event, reason and field; the largest group first."""
-    query = f"""
-        with faults as (
-            select
-                {_EVENT} as event, reason, owner, {_SEEN} as seen, event_id,
-                unnest(case when len(violations) > 0
-                    then list_distinct(list_transform(violations, lambda v: split_part(v, ': ', 1)))
-                    else [''] end) as field
-            from {closed_rows(places, QUARANTINED, Phase.VALIDATED)} as q
-        )
-        select event, reason, field, count(*) as events, max(owner), min(seen), max(seen)
-        from faults
-        group by event, reason, field
-        order by events desc, event, reason, field
+def listed(places: Places, select: Selection = EVERYTHING, *, by_value: bool = False) -> tuple[QuarantineGroup, ...]:
+    """What waits, grouped by event, reason and field; the largest group first.
+
+    With `by_value` also by what stands in the field, where at least `COMMON_VALUE` events say the same: a value that
+    many share names nobody. Rarer values count together.
     """
+    now = (places.clock() - EPOCH) // timedelta(milliseconds=1)
+    a_day = DAY // timedelta(milliseconds=1)
+    with _quarantine(places) as connection:
+        rows = connection.execute(
+            f"""
+            with faults as (
+                select
+                    {_EVENT} as event, reason, owner, {_SEEN} as seen, event_id, payload,
+                    unnest(case when len(violations) > 0 then {_FIELDS} else [''] end) as field
+                from waiting
+                where {_fits(select)}
+            ),
+            said as (
+                select * exclude (payload), {_VALUE if by_value else "null::varchar"} as said
+                from faults
+                where {"true" if select.field is None else f"field = {literal(select.field)}"}
+            ),
+            valued as (
+                select *, case when count(*) over (partition by event, reason, field, said) >= {COMMON_VALUE}
+                    then said end as value
+                from said
+            )
+            select
+                event, reason, field, count(*) as events,
+                count(*) filter (where seen > {now - a_day}),
+                count(*) filter (where seen > {now - 2 * a_day} and seen <= {now - a_day}),
+                max(owner), min(seen), max(seen), value
+            from valued
+            group by event, reason, field, value
+            order by events desc, event, reason, field, value
+            """
+        ).fetchall()
     return tuple(
         QuarantineGroup(
             event=event,
             reason=reason,
             field=field,
             events=events,
+            last_day=last_day,
+            day_before=day_before,
             owner=owner or "",
             first_seen_at=_sealed(first),
             last_seen_at=_sealed(last),
+            value=value,
         )
-        for event, reason, field, events, owner, first, last in _rows(query)
+        for event, reason, field, events, last_day, day_before, owner, first, last, value in rows
     )
 
 
+COMMON_VALUE = 20
+"""So many events must say the same for their value to be shown."""
+
+_VALUE = """case when field <> '' then
+    json_extract(try_cast(try(decode(payload)) as json), '$."' || replace(field, '.', '"."') || '"')::varchar end"""
+
+
 def shown(
-    places: Places, *, reason: str | None = None, event: str | None = None, limit: int = 10, reveal: bool = False
+    places: Places, select: Selection = EVERYTHING, *, limit: int = 10, reveal: bool = False, closed: bool = False
 ) -> tuple[QuarantinedEvent, ...]:
-    """Samples of what waits, the newest first; `event` is a contract, or a name as `listed` gives it."""
-    asked = (("reason", reason), (_EVENT, event))
-    conditions = [f"{column} = {literal(value)}" for column, value in asked if value is not None]
-    query = f"""
-        select
-            event_id, source, {_EVENT}, contract_version, reason, violations, owner, batch_id, arrival_hour,
-            {_SEEN}, payload
-        from {closed_rows(places, QUARANTINED, Phase.VALIDATED)} as q
-        where {" and ".join(conditions) or "true"}
-        order by event_id desc
-        limit {limit}
-    """
+    """Samples of what waits, or with `closed` of what waited, the newest first."""
+    with _quarantine(places) as connection:
+        rows = connection.execute(
+            f"""
+            select
+                q.event_id, source, {_EVENT}, contract_version, reason, violations, owner, batch_id, arrival_hour,
+                substr(q.event_id, 1, 13)::bigint, payload, coalesce(c.closed_by, ''), coalesce(c.became, '')
+            from {"closed" if closed else "waiting"} as q
+            left join closings as c on c.event_id = q.event_id
+            where {_fits(select, "q.event_id")}
+            order by q.event_id desc
+            limit {limit}
+            """
+        ).fetchall()
     return tuple(
         QuarantinedEvent(
             event_id=row[0],
@@ -112,17 +182,105 @@ def shown(
             batch_id=row[7],
             arrival_hour=row[8],
             seen_at=_sealed(row[9]),
+            closed_by=row[11],
+            became=row[12],
             payload=shown_payload(bytes(row[10] or b""), reveal=reveal),
         )
-        for row in _rows(query)
+        for row in rows
     )
 
 
-def _rows(query: str) -> list[tuple[Any, ...]]:
-    import duckdb
+def waiting(places: Places, select: Selection) -> Generator[list[WaitingEvent]]:
+    """What waits and fits, some thousand events at a time, in the order of arrival."""
+    yield from _events(places, "waiting", select)
 
+
+def quarantined(places: Places, event_ids: tuple[str, ...]) -> dict[str, WaitingEvent]:
+    """Events that wait or waited, by id; those that the lake does not have are missing."""
+    found: dict[str, WaitingEvent] = {}
+    for chunk in _events(places, "quarantined", Selection(event_ids=event_ids)):
+        found |= {event.event_id: event for event in chunk}
+    return found
+
+
+EVENTS_AT_ONCE = 5_000
+
+
+def _events(places: Places, relation: str, select: Selection) -> Generator[list[WaitingEvent]]:
+    with _quarantine(places) as connection:
+        rows = connection.execute(
+            f"select event_id, source, payload from {relation} where {_fits(select)} order by event_id"
+        )
+        while chunk := rows.fetchmany(EVENTS_AT_ONCE):
+            yield [
+                WaitingEvent(event_id=event_id, source=source, payload=bytes(payload or b""))
+                for event_id, source, payload in chunk
+            ]
+
+
+@contextmanager
+def _quarantine(places: Places) -> Generator[duckdb.DuckDBPyConnection]:
+    """`quarantined` (all of it), `closings`, and its two parts `waiting` and `closed`."""
+    import duckdb
+    import pyarrow as pa
+
+    source = closed_rows(places, QUARANTINED, Phase.VALIDATED)
+    with places.state.read() as reading:
+        rows = closings(reading)
+    table = _closings_table(pa, rows)
     with duckdb.connect(":memory:") as connection:
-        return connection.execute(query).fetchall()
+        connection.register("closings", table)
+        connection.execute(f"create temp view quarantined as select * from {source} as q")
+        connection.execute(
+            "create temp view waiting as select q.* from quarantined as q anti join closings as c using (event_id)"
+        )
+        connection.execute(
+            "create temp view closed as select q.* from quarantined as q semi join closings as c using (event_id)"
+        )
+        yield connection
+
+
+def _closings_table(pa: Any, rows: Sequence[tuple[str, str, str, str, str]]) -> Any:
+    """Closed events as Arrow has them: event_id, closed_by, became."""
+    columns = {
+        "event_id": [row[0] for row in rows],
+        "closed_by": [f"{row[2]} {row[3]}".strip() for row in rows],
+        "became": [row[4] for row in rows],
+    }
+    return pa.table({name: pa.array(column, pa.string()) for name, column in columns.items()})
+
+
+def _fits(select: Selection, event_id: str = "event_id") -> str:
+    """The selection as a condition."""
+    seen = f"substr({event_id}, 1, 13)::bigint"
+    conditions = ["true"]
+    if select.event is not None:
+        conditions.append(f"{_EVENT} = {literal(select.event)}")
+    if select.reason is not None:
+        conditions.append(f"reason = {literal(select.reason)}")
+    if select.field is not None:
+        blamed = f"list_contains({_FIELDS}, {literal(select.field)})"
+        conditions.append(blamed if select.field else "coalesce(len(violations), 0) = 0")
+    if select.seen_from is not None:
+        conditions.append(f"{seen} >= {-((EPOCH - select.seen_from) // timedelta(milliseconds=1))}")
+    if select.seen_before is not None:
+        conditions.append(f"{seen} < {-((EPOCH - select.seen_before) // timedelta(milliseconds=1))}")
+    if select.batches:
+        conditions.append(f"batch_id in ({', '.join(map(literal, select.batches))})")
+    if select.event_ids:
+        _refuse_no_ids(select.event_ids)
+        conditions.append(f"{event_id} in ({', '.join(map(literal, select.event_ids))})")
+    return " and ".join(conditions)
+
+
+def _refuse_no_ids(event_ids: tuple[str, ...]) -> None:
+    for event_id in event_ids:
+        segment_id, _, line = event_id.rpartition(":")
+        if SEGMENT_ID.fullmatch(segment_id) is None or not line.isdigit():
+            raise WrongUse(
+                f"'{event_id[:60]}' is no event, as an id. Give it as `activation quarantine show` does: "
+                "1758190320000-web:0000001."
+            )
 
 
 def _sealed(milliseconds: int) -> datetime:

@@ -91,6 +91,19 @@ class ContractSet:
                 used.add(mapping.path.split(".", 1)[1])
         return tuple(sorted(used))
 
+    def reading_owners(self, contract: EventContract) -> tuple[str, ...]:
+        """The owners of everything that reads an event (audiences, workflows, readings of consent), sorted."""
+        found = {contract.owner}
+        for audience in self.audiences.values():
+            measured = [one.measure for one in audience.conditions if isinstance(one, MeasureCondition)]
+            if any(measure.event_name == contract.name for measure in measured):
+                found.add(audience.owner)
+        for workflow in self.workflows.values():
+            if getattr(workflow.trigger, "event", None) == contract.slug:
+                found.add(workflow.owner)
+        found |= {mapping.owner for mapping in self.consent.mappings if mapping.event_name == contract.name}
+        return tuple(sorted(found))
+
 
 def fingerprint(root: Path, environment: str) -> str:
     """32 hex digits over the bytes of every contract file and the environment's name."""

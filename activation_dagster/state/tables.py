@@ -320,3 +320,35 @@ incidents = Table(  # `resolved_*` is set once
     Column("resolved_by", String(200), nullable=True),
     Column("resolution", Text, nullable=True),
 )
+
+quarantine_acts = Table(  # who repaired, replayed or dismissed what waits
+    "quarantine_acts",
+    metadata,
+    Column("act_id", String(40), primary_key=True),  # derives from the first event that it closed
+    Column("kind", String(20), nullable=False),  # repair | replay | dismissal
+    Column("name", String(80), nullable=False),  # the repair's id, or empty
+    Column("fingerprint", String(64), nullable=False),  # of the repair, or empty
+    Column("seq", BigInteger, nullable=False),
+    Column("done_at", BigInteger, nullable=False),
+    Column("done_by", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("content", Text, nullable=False),  # JSON: the repair's file, or the selection
+)
+
+quarantine_closings = Table(  # the key lets an event be closed once; the event itself stays in the lake
+    "quarantine_closings",
+    metadata,
+    Column("event_id", String(80), primary_key=True),
+    Column("act_id", String(40), nullable=False, index=True),
+    Column("became", String(80), nullable=False),  # the event_id it entered again with, or empty
+)
+
+reentry_segments = Table(  # written before the segment is sealed; `landed_at` is set once it stands
+    "reentry_segments",
+    metadata,
+    Column("segment_id", String(60), primary_key=True),
+    Column("source", String(60), primary_key=True),
+    Column("act_id", String(40), nullable=False),
+    Column("provenance", String(20), nullable=False),  # of the batch that takes it
+    Column("landed_at", BigInteger, nullable=True),
+)

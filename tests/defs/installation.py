@@ -35,6 +35,11 @@ IN_THIS_PROCESS = {
     "telemetry": {"enabled": False},
     "run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"},
     "run_launcher": {"module": "tests.defs.launcher", "class": "LauncherInThisProcess"},
+    # Capturing output starts helper processes for each run, which never end where SIGINT is ignored (under nohup).
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    },
 }
 """How an instance is set up so that a launched run has ended when its launch returns."""
 

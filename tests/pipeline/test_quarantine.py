@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activation_dagster.domain.masking import LONGEST_SHOWN_BYTES, masked, masked_event, shown_payload
+from activation_dagster.domain.repairs import Selection
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.quarantine import listed, shown
 from tests.pipeline.small_shop import NOW, bad_price, event, land, purchase, work
@@ -42,7 +43,7 @@ def test_an_event_that_breaks_two_fields_counts_in_both_groups_and_twice_the_sam
 
 
 def test_samples_are_masked_and_keep_their_shape(worked: Places) -> None:
-    (sample,) = shown(worked, reason="contract_violation")
+    (sample,) = shown(worked, Selection(reason="contract_violation"))
     assert (sample.event, sample.contract_version, sample.owner) == ("product_purchased", "v1", "shop")
     assert sample.violations == ("properties.price: type number",)
     assert sample.payload["event"] == "Product Purchased"
@@ -56,24 +57,24 @@ def test_samples_are_masked_and_keep_their_shape(worked: Places) -> None:
 
 
 def test_samples_are_as_received_where_they_are_revealed(worked: Places) -> None:
-    (sample,) = shown(worked, reason="contract_violation", reveal=True)
+    (sample,) = shown(worked, Selection(reason="contract_violation"), reveal=True)
     assert (sample.payload["userId"], sample.payload["properties"]["price"]) == ("u1", "dear")
-    (cut,) = shown(worked, reason="not_json", reveal=True)
+    (cut,) = shown(worked, Selection(reason="not_json"), reveal=True)
     assert cut.payload == '{"type": "track", "messa'
 
 
 def test_what_is_no_json_is_a_length_and_how_it_begins(worked: Places) -> None:
-    (cut,) = shown(worked, reason="not_json")
+    (cut,) = shown(worked, Selection(reason="not_json"))
     assert cut.payload == {"bytes": 24, "begins": b'{"type": "track"'.hex()}
 
 
 def test_samples_are_the_newest_and_only_those_asked_for(places: Places) -> None:
     land(places, *(bad_price(f"u{number}") for number in range(5)), event("track", "u", at=NOW, event="O'Brien's"))
     work(places)
-    found = shown(places, event="product_purchased", limit=2)
+    found = shown(places, Selection(event="product_purchased"), limit=2)
     assert [sample.event_id.rpartition(":")[2] for sample in found] == ["0000005", "0000004"]
-    assert [sample.reason for sample in shown(places, event="O'Brien's")] == ["unknown_event"]
-    assert shown(places, reason="too_deep") == ()
+    assert [sample.reason for sample in shown(places, Selection(event="O'Brien's"))] == ["unknown_event"]
+    assert shown(places, Selection(reason="too_deep")) == ()
 
 
 def test_a_batch_that_is_not_yet_validated_shows_nothing(places: Places) -> None:

@@ -25,7 +25,7 @@ class Batches:
     """Makes batches over segments of any bytes; state knows nothing of them, and reading them changes nothing."""
 
     def __init__(self, places: Places) -> None:
-        self._places = places
+        self.places = places
         self._numbers = itertools.count()
 
     @contextmanager
@@ -36,7 +36,7 @@ class Batches:
         for place, content in enumerate(contents):
             name = f"{int(NOW.timestamp() * 1000) + place:013d}-t{number}"
             path = segment_path(source="shop", sealed_at=NOW, segment_id=name, compressed=False)
-            file = self._places.landing.root / path
+            file = self.places.landing.root / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
             segment = segment_from_path(path, len(content))
@@ -45,14 +45,14 @@ class Batches:
         batch = Batch(
             batch_id=f"b{number}",
             batch_no=1,
-            environment=self._places.environment,
+            environment=self.places.environment,
             arrival_hour=NOW.replace(minute=0, second=0, microsecond=0),
             provenance=Provenance.LIVE,
             as_of=NOW,
-            contract_set=contracts_today(self._places).fingerprint,
+            contract_set=contracts_today(self.places).fingerprint,
             segments=tuple(segments),
         )
-        with BatchRun(self._places, batch) as run:
+        with BatchRun(self.places, batch) as run:
             yield run
 
 

@@ -275,17 +275,14 @@ oddities = st.sampled_from(
 lines = st.one_of(written(), mutated(), oddities)
 
 
-def is_gap(line: bytes) -> bool:
-    """A line whose only fault is a repeated key; see `test_a_repeated_key_...`."""
-    return read_event(line.rstrip(b"\r")) is QuarantineReason.DUPLICATE_KEY
-
-
 @settings(max_examples=120)
-@given(
-    st.lists(lines.filter(lambda line: b"\n" not in line and not is_gap(line)), min_size=1, max_size=40), st.booleans()
-)
+@given(st.lists(lines.filter(lambda line: b"\n" not in line), min_size=1, max_size=40), st.booleans())
 @example([b'{"type":"track","event":"a","userId":"u","p":1e16}'], False)
 @example([b'{"type":"track","event":"a","userId":"u","p":nan}'], False)
+@example([b'{"type":"track","event":"a","userId":"u","event":"b"}'], False)
+@example([b'{"type":"track","event":"a","userId":"u","properties":{"a":{"b":1,"\\u0062":2}}}'], False)
+@example([b'{"type":"track","event":"a","userId":"u","properties":{"a":[[{"b":1,"b":1}]]}}'], False)
+@example([b'{"type":"track","event":"a","userId":"u","properties":{"a":{"b":1},"c":{"b":2}}}'], False)
 @example([b'{"type":"track","event":"a","userId":"u","messageId":5}'], False)
 @example([b'{"type":"track","event":"a","userId":"u","p":[1,]}'], False)
 @example([b'{"type":"track","event":"a","userId":"u","message\\u0049d":5}'], False)
@@ -356,16 +353,25 @@ def test_the_time_an_event_happened_is_corrected_alike(batches: Batches, said: l
     assert_agree(batches, [json.dumps({"type": "page", "userId": "u", **times}).encode() for times in said])
 
 
-def test_a_repeated_key_on_a_line_that_nothing_else_makes_suspect_is_the_one_known_gap(batches: Batches) -> None:
-    """The collector and every line read on its own refuse it; bulk takes the first of the two (measured: see report)."""
-    quiet = b'{"type":"track","event":"a","event":"b","userId":"u"}'
-    loud = b'{"type":"track","event":"a","event":"b","userId":"u","x":1e3}'
-    assert plainly(quiet)[0] == plainly(loud)[0] == "duplicate_key"
-    with batches.of(quiet + b"\n" + loud) as run:
-        found = in_bulk(run)
-    assert found[1][0] is None
-    assert found[1][5] == "a"
-    assert found[2][0] == "duplicate_key"
+keys = st.sampled_from(["a", "b", "\\u0061", "é", "a.b", "$", "*", ""])
+repeating = st.recursive(
+    st.sampled_from(["1", '"a"', '"\\"a\\":"', "null", "[]", "{}"]),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda values: f"[{', '.join(values)}]")
+        | st.lists(st.tuples(keys, inner), max_size=3).map(
+            lambda pairs: "{" + ",".join(f'"{key}": {value}' for key, value in pairs) + "}"
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=80)
+@given(st.lists(repeating, min_size=1, max_size=30))
+def test_a_key_twice_in_an_object_is_found_wherever_the_object_stands(batches: Batches, values: list[str]) -> None:
+    assert_agree(
+        batches, [b'{"type":"track","event":"a","userId":"u","properties":{"x":%s}}' % text.encode() for text in values]
+    )
 
 
 def test_many_segments_keep_their_lines_apart(batches: Batches) -> None:

@@ -80,6 +80,60 @@ CASES = [
         expected=[(2,), (4,)],
     ),
     Case(
+        model="ingest/line_shapes",
+        name="each sequence of keys once, at any depth, but for lines that are read anyway",
+        given={
+            "landed_lines": rows_of(
+                "segment_no, line_no, line",
+                '0, 1, \'{"a": 1, "b": {"a": 2}}\'',
+                '0, 2, \'{"a": 1, "a": 2}\'',
+                '0, 3, \'{"a": 5, "a": null}\'',
+                '0, 4, \'{"x": [{"c": 1, "\\u0063": 2}]}\'',
+                "0, 5, '{'",
+                "0, 6, null",
+            ),
+            "suspect_lines": rows_of("segment_no, line_no", "0, 5"),
+        },
+        shown="outer_keys, inner_keys",
+        expected=[
+            (["a", "b"], [[], ["a"], []]),
+            (["a", "a"], [[], []]),
+            (["x"], [[], ["c", "c"], [], []]),
+        ],
+    ),
+    Case(
+        model="ingest/duplicate_key_shapes",
+        name="a key twice in one object, not one in two objects",
+        given={
+            "line_shapes": rows_of(
+                "outer_keys, inner_keys",
+                "['a', 'a'], [[]::varchar[]]",
+                "['a', 'b'], [[]::varchar[], ['a'], ['a']]",
+                "['a'], [['c', 'd', 'c']]",
+            )
+        },
+        shown="outer_keys, inner_keys",
+        expected=[(["a", "a"], [[]]), (["a"], [["c", "d", "c"]])],
+    ),
+    Case(
+        model="ingest/duplicate_key_lines",
+        name="every line of such a shape",
+        given={
+            "landed_lines": rows_of(
+                "segment_no, line_no, line",
+                "0, 1, '{\"a\": 1}'",
+                '0, 2, \'{"a": 1, "a": 2}\'',
+                '1, 2, \'{"a": 5, "a": null}\'',
+                "0, 5, '{'",
+                "0, 6, null",
+            ),
+            "suspect_lines": rows_of("segment_no, line_no", "0, 5"),
+            "duplicate_key_shapes": "select ['a', 'a'] as outer_keys, [[]::varchar[], []::varchar[]] as inner_keys",
+        },
+        shown="segment_no, line_no",
+        expected=[(0, 2), (1, 2)],
+    ),
+    Case(
         model="ingest/ingested_events",
         name="an event is read once, its clock corrected, and what is no event keeps its place",
         given={

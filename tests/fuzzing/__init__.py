@@ -1,0 +1,1 @@
+"""What is fuzzed by atheris: `make fuzz`, for a bounded time; pytest does not collect it."""
