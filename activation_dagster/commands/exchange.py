@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 class Form(StrEnum):
     """What `contracts export` writes."""
 
+    JSON_SCHEMA = "json-schema"
     SEGMENT = "segment"
     ODCS = "odcs"
 
@@ -29,17 +30,23 @@ class Form(StrEnum):
 def export(
     event: Annotated[str, typer.Argument(help="A folder of events/, or an event's name; none: all events.")] = "",
     *,
-    as_: Annotated[Form, typer.Option("--as", help="segment: tracking plan rules. odcs: Open Data Contract Standard.")],
+    as_: Annotated[
+        Form, typer.Option("--as", help="segment: rules of a tracking plan. odcs: Open Data Contract Standard.")
+    ],
+    version: Annotated[str, typer.Option(help="Only this version, v1 for example.")] = "",
     to: Annotated[Path | None, typer.Option(help="Write into this folder instead of printing.")] = None,
 ) -> None:
-    """Write contracts as a Segment tracking plan (all versions) or as ODCS (the newest). Exit 1 if anything is lost."""
+    """Write contracts as JSON Schema or a Segment tracking plan (all versions), or as ODCS (the newest).
+
+    A JSON Schema judges the properties or traits of an event as the platform does. Exit 1 if something is lost.
+    """
     from activation_dagster.registry.loading import load_contracts
 
     settings = read_settings()
     contracts = load_contracts(settings.contracts, environment=settings.environment)
-    texts, losses = _texts(_chosen(contracts, event), contracts, as_)
+    texts, losses = _texts(_chosen(contracts, event, version), contracts, as_)
     if to is None:
-        typer.echo("---\n".join(texts.values()), nl=False)
+        typer.echo(("---\n" if as_ is Form.ODCS else "").join(texts.values()), nl=False)
     else:
         to.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
@@ -108,7 +115,10 @@ def _examples(settings: Settings, contracts: ContractSet) -> dict[tuple[str, str
     return found
 
 
-def _chosen(contracts: ContractSet, event: str) -> list[EventContract]:
+def _chosen(contracts: ContractSet, event: str, version: str) -> list[EventContract]:
+    """The contracts asked for, with the versions asked for only. Raises WrongUse where there is none."""
+    from dataclasses import replace
+
     from activation_dagster.errors import WrongUse
     from activation_dagster.registry.files import suggestion
 
@@ -116,6 +126,14 @@ def _chosen(contracts: ContractSet, event: str) -> list[EventContract]:
     if not chosen:
         near = suggestion(event, [*contracts.events, *(found.name for found in contracts.events.values())])
         raise WrongUse(f"No contract is named '{event}', under events/ of the contracts.{near or ' Name one of them.'}")
+    if version:
+        chosen = [
+            replace(found, versions=(named,)) for found in chosen if (named := found.version(version)) is not None
+        ]
+    if not chosen:
+        raise WrongUse(
+            f"No version is named '{version}', in the contract of '{event}'. Leave --version out to have all."
+        )
     return chosen
 
 
@@ -125,12 +143,20 @@ def _texts(chosen: list[EventContract], contracts: ContractSet, form: Form) -> t
 
     import yaml
 
+    from activation_dagster.registry.call_schemas import call_schema
     from activation_dagster.registry.data_contracts import data_contract
     from activation_dagster.registry.segment_plan import tracking_plan
 
     if form is Form.SEGMENT:
         plan, losses = tracking_plan(chosen)
         return {"tracking_plan.json": json.dumps(plan, indent=2, ensure_ascii=False) + "\n"}, losses
+    if form is Form.JSON_SCHEMA:
+        schemas = {
+            f"{contract.slug}.{version.version}.schema.json": call_schema(contract, version)
+            for contract in chosen
+            for version in contract.versions
+        }
+        return {name: json.dumps(said, indent=2, ensure_ascii=False) + "\n" for name, said in schemas.items()}, []
     texts: dict[str, str] = {}
     lost: list[Loss] = []
     for contract in chosen:

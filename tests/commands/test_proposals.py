@@ -203,6 +203,24 @@ def test_a_hostile_plan_stays_inside_its_comments(contracts: Path, tmp_path: Pat
     assert yaml.safe_load((folder / "contract.yaml").read_text(encoding="utf-8"))["owner"] == "growth"
 
 
+def test_a_json_schema_comes_back_as_the_contract_it_was(contracts: Path, tmp_path: Path) -> None:
+    before = load_contracts(contracts, environment="demo").events["prescreen_submitted"]
+    run("export", "prescreen_submitted", "--as", "json-schema", "--to", str(tmp_path))
+    shutil.rmtree(contracts / "events" / "prescreen_submitted")
+    file = tmp_path / "prescreen_submitted.v1.schema.json"
+    run("import", str(file), "--as", "json-schema", "--write", "--owner", before.owner)
+    after = load_contracts(contracts, environment="demo").events["prescreen_submitted"]
+    assert (after.name, after.newest, after.description) == (before.name, before.newest, before.description)
+
+
+def test_one_version_of_one_event_is_one_document(contracts: Path) -> None:
+    printed = run("export", "user_profile_updated", "--as", "json-schema", "--version", "v1")
+    assert json.loads(printed.stdout)["required"] == ["user_id"]
+    for form in ("segment", "odcs", "json-schema"):
+        missing = run("export", "user_profile_updated", "--as", form, "--version", "v9", fine=False)
+        assert isinstance(missing.exception, WrongUse)
+
+
 def test_exporting_says_which_contract_it_does_not_know(contracts: Path) -> None:
     error = run("export", "Product Purchase", "--as", "odcs", fine=False).exception
     assert isinstance(error, WrongUse)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import yaml
 from hypothesis import given
@@ -19,9 +21,10 @@ from activation_dagster.domain.contracts import (
     EventVersion,
     PropertyRule,
     PropertyType,
+    judge,
 )
 from activation_dagster.errors import WrongUse
-from activation_dagster.registry.call_schemas import read_json_schema
+from activation_dagster.registry.call_schemas import call_schema, read_json_schema
 from activation_dagster.registry.contract_set import Owner
 from activation_dagster.registry.data_contracts import data_contract
 from activation_dagster.registry.loading import load_contracts
@@ -108,6 +111,41 @@ def test_any_section_comes_back_from_a_json_schema(contract: EventContract) -> N
     proposal, losses = read_json_schema(json.loads(json.dumps(schema)), event="")
     assert losses == []
     assert tuple(one.rule for one in proposal.properties) == contract.newest.properties
+
+
+@given(contracts())
+def test_any_contract_comes_back_from_its_own_json_schema(contract: EventContract) -> None:
+    schema = json.loads(json.dumps(call_schema(contract, contract.newest)))
+    proposal, losses = read_json_schema(schema, event=contract.name)
+    assert losses == []
+    assert tuple(one.rule for one in proposal.properties) == contract.newest.properties
+    assert proposal.description == contract.description
+
+
+SIMPLE = st.sampled_from([kind for kind in PropertyType if kind not in (PropertyType.TIMESTAMP, PropertyType.DATE)])
+values = (
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(-1e9, 1e9) | texts | st.just([]) | st.just({})
+)
+
+
+@given(
+    st.lists(
+        rules().flatmap(lambda rule: SIMPLE.map(lambda kind: replace(rule, name="x", type=kind))),
+        min_size=1,
+        max_size=1,
+    ),
+    values,
+)
+def test_a_plans_schema_judges_as_the_contract_does(found: list[PropertyRule], value: Any) -> None:
+    rule = found[0]
+    if rule.type is not PropertyType.STRING:
+        rule = replace(rule, enum=())
+    if rule.type not in NUMBERS:
+        rule = replace(rule, minimum=None, maximum=None)
+    version = EventVersion(version="v1", properties=(rule,))
+    judge_of = jsonschema_rs.Draft7Validator(section_schema([rule]))
+    assert judge_of.is_valid({"x": value}) == (judge(OURS[0], version, {"x": value}) == ())
+    assert judge_of.is_valid({}) == (judge(OURS[0], version, {}) == ())
 
 
 # -- what the other side looks like -----------------------------------------------------------------------------------
