@@ -131,9 +131,7 @@ def _chosen(contracts: ContractSet, event: str, version: str) -> list[EventContr
             replace(found, versions=(named,)) for found in chosen if (named := found.version(version)) is not None
         ]
     if not chosen:
-        raise WrongUse(
-            f"No version is named '{version}', in the contract of '{event}'. Leave --version out to have all."
-        )
+        raise WrongUse(f"No version is named '{version}', in the contracts asked for. Leave --version out.")
     return chosen
 
 
