@@ -50,6 +50,8 @@ def signals(count: int = 400) -> list[dict[str, Any]]:
                 "opened_at": f"2026-03-01T10:{number % 60:02d}:00Z",
                 "height": 150.5 + number % 50,
                 "steps": number % 7,
+                "seller": {"shop": {"city": f"Town {number}", "email": f"seller{number}@x"}, f"key{number}": {"a": 1}},
+                "looks": [{"look_id": f"L{number}", "score": 0.5}, 7],
                 **({"note": f"told {number}"} if number % 2 else {"note": None}),
             },
         }
@@ -74,17 +76,22 @@ def test_a_new_signal_is_proposed_with_types_enumeration_and_personal_data(contr
     kinds = {name: rule["type"] for name, rule in found["properties"].items()}
     assert kinds == {
         "contact_email": "string", "garment": "string", "height": "number", "opened_at": "timestamp",
-        "steps": "integer", "note": "string",
+        "steps": "integer", "note": "string", "seller": "object", "looks": "array",
     }  # fmt: skip
     assert sorted(found["properties"]["garment"]["enum"]) == ["shirt", "shoe", "trousers"]
     assert found["properties"]["contact_email"]["pii"] is True
-    assert found["required"] == ["contact_email", "garment", "height", "opened_at", "steps"]
+    assert found["required"] == [
+        "contact_email", "garment", "height", "looks", "opened_at", "seller", "steps",
+    ]  # fmt: skip
+    assert "inside seller (400 objects): shop object 100 % and rarer keys" in files["v1.yaml"]
+    assert "inside seller.shop (400 objects): city string 100 %, email string 100 % pii?" in files["v1.yaml"]
+    assert "inside looks[] (400 objects): look_id string 100 %, score number 100 %" in files["v1.yaml"]
 
 
 def test_no_value_of_a_person_is_printed(contracts: Path, traffic: Path) -> None:
     printed = run("infer", "--from", str(traffic)).output
     assert "shirt" in printed
-    for secret in ("person", "@shop", "told", "user-", "150.5", "199.5"):
+    for secret in ("person", "@shop", "told", "user-", "150.5", "199.5", "seller1", "Town", "key1", "L1"):
         assert secret not in printed
 
 
