@@ -1,13 +1,17 @@
 """Contract → JSON Schema: one that judges an event's values exactly as domain/contracts.py does, and one to compare.
 
-One entry a type, one line a constraint: what the format learns next (formats, lengths, nested objects) is added there.
+One entry a type, one line a constraint: what the format learns next is added there. A `default` is not written: no
+judge fills it in, so requiring a property breaks whether it has one or not.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from activation_dagster.domain.contracts import EventVersion, PropertyRule, PropertyType
+from activation_dagster.domain.contracts import NUMBERS, EventVersion, PropertyRule, PropertyType
+from activation_dagster.domain.formats import FORMAT_PATTERNS
 from activation_dagster.domain.lexical import MAX_EXACT_INTEGER
 from activation_dagster.domain.times import read_date, read_instant
 
@@ -19,11 +23,19 @@ def _is_instant(text: str) -> bool:
     return read_instant(text) is not None
 
 
+def _matcher(pattern: str) -> Callable[[str], bool]:
+    return lambda text: re.fullmatch(pattern, text) is not None
+
+
 def _is_date(text: str) -> bool:
     return read_date(text) is not None
 
 
-FORMATS = {TIMESTAMP: _is_instant, DATE: _is_date}
+FORMATS: dict[str, Callable[[str], bool]] = {
+    TIMESTAMP: _is_instant,
+    DATE: _is_date,
+    **{name.value: _matcher(pattern) for name, pattern in FORMAT_PATTERNS.items()},
+}
 """The formats of a comparable schema, which the compatibility engine asserts."""
 
 _LEAP = r"(19(0[48]|[2468][048]|[13579][26])|20([02468][048]|[13579][26])|21(0[48]|[2468][048]|[13579][26]))"
@@ -38,67 +50,124 @@ TIMESTAMP_PATTERN = (
 )
 """domain/times.read_instant as one pattern of JSON Schema."""
 
-_JUDGED: dict[PropertyType, dict[str, Any]] = {
+_TYPES: dict[PropertyType, dict[str, Any]] = {
     PropertyType.STRING: {"type": "string"},
-    PropertyType.INTEGER: {"type": "integer", "minimum": -MAX_EXACT_INTEGER, "maximum": MAX_EXACT_INTEGER},
+    PropertyType.INTEGER: {"type": "integer"},
     PropertyType.NUMBER: {"type": "number"},
     PropertyType.BOOLEAN: {"type": "boolean"},
-    PropertyType.TIMESTAMP: {"type": "string", "pattern": TIMESTAMP_PATTERN},
-    PropertyType.DATE: {"type": "string", "pattern": DATE_PATTERN},
+    PropertyType.TIMESTAMP: {"type": "string"},
+    PropertyType.DATE: {"type": "string"},
     PropertyType.OBJECT: {"type": "object"},
     PropertyType.ARRAY: {"type": "array"},
 }
-_COMPARED: dict[PropertyType, dict[str, Any]] = {
-    **_JUDGED,
-    # Beyond that no number passes the lexical rules, so for a comparison the limit says nothing.
-    PropertyType.INTEGER: {"type": "integer"},
-    PropertyType.TIMESTAMP: {"type": "string", "format": TIMESTAMP},
-    PropertyType.DATE: {"type": "string", "format": DATE},
-}
+_PATTERNS = {PropertyType.TIMESTAMP: TIMESTAMP_PATTERN, PropertyType.DATE: DATE_PATTERN}
+_NAMES = {PropertyType.TIMESTAMP: TIMESTAMP, PropertyType.DATE: DATE}
 
 
-def _with_constraints(schema: dict[str, Any], rule: PropertyRule) -> dict[str, Any]:
+def _whole(pattern: str) -> str:
+    return f"^(?:{pattern})$"
+
+
+def may_be_null(rule: PropertyRule) -> bool:
+    """Whether null may stand where the property is; where the contract says nothing, null is absence."""
+    return not rule.is_required if rule.is_nullable is None else rule.is_nullable
+
+
+def _with_limits(schema: dict[str, Any], rule: PropertyRule) -> dict[str, Any]:
+    """What both schemas say alike: description, values, bounds and lengths."""
     found = dict(schema)
     if rule.description:
         found["description"] = rule.description
     if rule.enum:
         found["enum"] = list(rule.enum)
-    if rule.type in (PropertyType.INTEGER, PropertyType.NUMBER):
+    if rule.type in NUMBERS:
         if rule.minimum is not None:
-            found["minimum"] = max(rule.minimum, found.get("minimum", rule.minimum))
+            found["minimum"] = rule.minimum
         if rule.maximum is not None:
-            found["maximum"] = min(rule.maximum, found.get("maximum", rule.maximum))
+            found["maximum"] = rule.maximum
+    if rule.type is PropertyType.STRING:
+        if rule.min_length is not None:
+            found["minLength"] = rule.min_length
+        if rule.max_length is not None:
+            found["maxLength"] = rule.max_length
+    return found
+
+
+def _with_null(schema: dict[str, Any]) -> dict[str, Any]:
+    found = {**schema, "type": [schema["type"], "null"]}
+    if "enum" in found:
+        found["enum"] = [*found["enum"], None]
     return found
 
 
 def judging_property(rule: PropertyRule) -> dict[str, Any]:
-    """What one property's value must satisfy; null counts as absent, so a property that may be absent may be null."""
-    found = _with_constraints(_JUDGED[rule.type], rule)
-    if not rule.is_required:
-        found["type"] = [found["type"], "null"]
-        if "enum" in found:
-            found["enum"] = [*found["enum"], None]
-    return found
+    """What one property's value must satisfy, where it is there."""
+    found = _with_limits(_TYPES[rule.type], rule)
+    if rule.type is PropertyType.INTEGER:
+        found["minimum"] = max(found.get("minimum", -MAX_EXACT_INTEGER), -MAX_EXACT_INTEGER)
+        found["maximum"] = min(found.get("maximum", MAX_EXACT_INTEGER), MAX_EXACT_INTEGER)
+    patterns = [_PATTERNS[rule.type]] if rule.type in _PATTERNS else []
+    if rule.type is PropertyType.STRING:
+        patterns += [_whole(FORMAT_PATTERNS[rule.format])] if rule.format is not None else []
+        patterns += [_whole(rule.pattern)] if rule.pattern is not None else []
+    if len(patterns) == 1:
+        found["pattern"] = patterns[0]
+    elif patterns:
+        found["allOf"] = [{"pattern": pattern} for pattern in patterns]
+    if rule.type is PropertyType.OBJECT and rule.properties:
+        found |= _object(rule.properties, judging_property)
+    if rule.type is PropertyType.ARRAY and rule.items is not None:
+        found["items"] = judging_property(rule.items)
+    return _with_null(found) if may_be_null(rule) else found
 
 
-def comparable_property(rule: PropertyRule) -> dict[str, Any]:
-    """The same promise for comparing: without null, which says nothing that absence does not say."""
-    return _with_constraints(_COMPARED[rule.type], rule)
+def comparable_property(rule: PropertyRule, *, with_null: bool) -> dict[str, Any]:
+    """The same promise for comparing: formats by their names, and null only where it says more than absence."""
+    found = _with_limits(_TYPES[rule.type], rule)
+    if rule.type in _NAMES:
+        found["format"] = _NAMES[rule.type]
+    if rule.type is PropertyType.STRING:
+        if rule.format is not None:
+            found["format"] = rule.format.value
+        if rule.pattern is not None:
+            found["pattern"] = _whole(rule.pattern)
+
+    def inside(inner: PropertyRule) -> dict[str, Any]:
+        return comparable_property(inner, with_null=with_null)
+
+    if rule.type is PropertyType.OBJECT and rule.properties:
+        found |= _object(rule.properties, inside)
+    if rule.type is PropertyType.ARRAY and rule.items is not None:
+        found["items"] = inside(rule.items)
+    return _with_null(found) if with_null and may_be_null(rule) else found
+
+
+def says_null(rules: Iterable[PropertyRule]) -> bool:
+    """Whether any of the rules, or any inside them, says what null means; else null is absence everywhere."""
+    return any(
+        rule.is_nullable is not None
+        or says_null(rule.properties)
+        or (rule.items is not None and says_null((rule.items,)))
+        for rule in rules
+    )
 
 
 def judging_schema(version: EventVersion) -> dict[str, Any]:
     """A JSON Schema (2020-12) that accepts the properties (or traits) of an event exactly if `judge` finds no fault."""
-    return _object(version, {rule.name: judging_property(rule) for rule in version.properties}) | {"$schema": DIALECT}
+    return _object(version.properties, judging_property) | {"$schema": DIALECT}
 
 
-def comparable_schema(version: EventVersion) -> dict[str, Any]:
-    """A JSON Schema of what a version promises, for the compatibility engine (`Policy.DECLARED`, with `FORMATS`)."""
-    return _object(version, {rule.name: comparable_property(rule) for rule in version.properties})
+def comparable_schema(version: EventVersion, *, with_null: bool = False) -> dict[str, Any]:
+    """A JSON Schema of what a version promises, for the compatibility engine (`Policy.DECLARED`, with `FORMATS`).
+
+    `with_null` must be set where one of the compared versions `says_null`.
+    """
+    return _object(version.properties, lambda rule: comparable_property(rule, with_null=with_null))
 
 
-def _object(version: EventVersion, properties: dict[str, Any]) -> dict[str, Any]:
+def _object(rules: tuple[PropertyRule, ...], compiled: Callable[[PropertyRule], dict[str, Any]]) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": properties,
-        "required": [rule.name for rule in version.properties if rule.is_required],
+        "properties": {rule.name: compiled(rule) for rule in rules},
+        "required": [rule.name for rule in rules if rule.is_required],
     }
