@@ -37,6 +37,7 @@ for verb in (status, explain, work, landing.simulate, demo, ui):
 contracts.app.command()(proposals.infer)
 contracts.app.command(name="import")(proposals.import_)
 contracts.app.command()(exchange.export)
+contracts.app.command()(exchange.docs)
 for noun, verbs in {
     "contracts": contracts.app,
     "events": landing.app,

@@ -1,4 +1,4 @@
-"""`activation contracts export`: our contracts in the words of other tools."""
+"""`activation contracts export` and `docs`: our contracts in the words of other tools, and for people to read."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from activation_dagster.commands.installation import read_settings
+from activation_dagster.commands.installation import places_of, read_settings
 from activation_dagster.commands.printing import end, say, shown, warn
 
 if TYPE_CHECKING:
     from activation_dagster.domain.contracts import EventContract
     from activation_dagster.domain.proposals import Loss
+    from activation_dagster.registry.catalogue_pages import Seen
     from activation_dagster.registry.contract_set import ContractSet
+    from activation_dagster.settings import Settings
 
 
 class Form(StrEnum):
     """What `contracts export` writes."""
 
+    JSON_SCHEMA = "json-schema"
     SEGMENT = "segment"
     ODCS = "odcs"
 
@@ -27,17 +30,23 @@ class Form(StrEnum):
 def export(
     event: Annotated[str, typer.Argument(help="A folder of events/, or an event's name; none: all events.")] = "",
     *,
-    as_: Annotated[Form, typer.Option("--as", help="segment: tracking plan rules. odcs: Open Data Contract Standard.")],
+    as_: Annotated[
+        Form, typer.Option("--as", help="segment: rules of a tracking plan. odcs: Open Data Contract Standard.")
+    ],
+    version: Annotated[str, typer.Option(help="Only this version, v1 for example.")] = "",
     to: Annotated[Path | None, typer.Option(help="Write into this folder instead of printing.")] = None,
 ) -> None:
-    """Write contracts as a Segment tracking plan (all versions) or as ODCS (the newest). Exit 1 if anything is lost."""
+    """Write contracts as JSON Schema or a Segment tracking plan (all versions), or as ODCS (the newest).
+
+    A JSON Schema judges the properties or traits of an event as the platform does. Exit 1 if something is lost.
+    """
     from activation_dagster.registry.loading import load_contracts
 
     settings = read_settings()
     contracts = load_contracts(settings.contracts, environment=settings.environment)
-    texts, losses = _texts(_chosen(contracts, event), contracts, as_)
+    texts, losses = _texts(_chosen(contracts, event, version), contracts, as_)
     if to is None:
-        typer.echo("---\n".join(texts.values()), nl=False)
+        typer.echo(("---\n" if as_ is Form.ODCS else "").join(texts.values()), nl=False)
     else:
         to.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
@@ -48,7 +57,68 @@ def export(
     end(found=bool(losses))
 
 
-def _chosen(contracts: ContractSet, event: str) -> list[EventContract]:
+def docs(*, to: Annotated[Path, typer.Option(help="The folder to write into; index.html is its first page.")]) -> None:
+    """Write a searchable HTML catalogue of all events: no server, nothing loaded from elsewhere."""
+    from activation_dagster.registry.catalogue_pages import Catalogue, pages
+    from activation_dagster.registry.loading import load_contracts
+
+    settings = read_settings()
+    contracts = load_contracts(settings.contracts, environment=settings.environment)
+    made = pages(Catalogue(contracts=contracts, seen=_seen(settings), examples=_examples(settings, contracts)))
+    _refuse_a_foreign_folder(to)
+    (to / "events").mkdir(parents=True, exist_ok=True)
+    for stale in (to / "events").glob("*.html"):
+        stale.unlink()
+    for name, text in made.items():
+        (to / name).write_text(text, encoding="utf-8")
+    say(f"Wrote {len(made):,} pages. Open {to / 'index.html'}.")
+
+
+def _refuse_a_foreign_folder(folder: Path) -> None:
+    """Only an earlier catalogue is written over. Raises WrongUse."""
+    from activation_dagster.errors import WrongUse
+    from activation_dagster.registry.catalogue_pages import GENERATOR
+
+    for page in [folder / "index.html", *(folder / "events").glob("*.html")]:
+        if page.exists() and GENERATOR not in page.read_text(encoding="utf-8", errors="replace"):
+            raise WrongUse(
+                f"A page that is no page of a catalogue stands at {page}. Nothing was written; name another --to."
+            )
+
+
+def _seen(settings: Settings) -> dict[tuple[str, str], Seen]:
+    """What each version has judged; nothing, and nothing opened, where no lake is there."""
+    from activation_dagster.pipeline.contract_counts import counts_by_version
+    from activation_dagster.registry.catalogue_pages import Seen
+
+    if not settings.lake_root.exists():
+        return {}
+    with places_of(settings) as places:
+        return {
+            (one.contract, one.version): Seen(
+                accepted=one.accepted,
+                waiting=one.waiting,
+                last_on=f"{one.last_occurred_at:%Y-%m-%d}" if one.last_occurred_at else "",
+            )
+            for one in counts_by_version(places)
+        }
+
+
+def _examples(settings: Settings, contracts: ContractSet) -> dict[tuple[str, str], str]:
+    """The files of examples as they were written, where there are any."""
+    found: dict[tuple[str, str], str] = {}
+    for contract in contracts.events.values():
+        for version in contract.versions:
+            file = settings.contracts / "events" / contract.slug / f"{version.version}.examples.yaml"
+            if file.is_file():
+                found[contract.slug, version.version] = file.read_text(encoding="utf-8")
+    return found
+
+
+def _chosen(contracts: ContractSet, event: str, version: str) -> list[EventContract]:
+    """The contracts asked for, with the versions asked for only. Raises WrongUse where there is none."""
+    from dataclasses import replace
+
     from activation_dagster.errors import WrongUse
     from activation_dagster.registry.files import suggestion
 
@@ -56,6 +126,12 @@ def _chosen(contracts: ContractSet, event: str) -> list[EventContract]:
     if not chosen:
         near = suggestion(event, [*contracts.events, *(found.name for found in contracts.events.values())])
         raise WrongUse(f"No contract is named '{event}', under events/ of the contracts.{near or ' Name one of them.'}")
+    if version:
+        chosen = [
+            replace(found, versions=(named,)) for found in chosen if (named := found.version(version)) is not None
+        ]
+    if not chosen:
+        raise WrongUse(f"No version is named '{version}', in the contracts asked for. Leave --version out.")
     return chosen
 
 
@@ -65,12 +141,20 @@ def _texts(chosen: list[EventContract], contracts: ContractSet, form: Form) -> t
 
     import yaml
 
+    from activation_dagster.registry.call_schemas import call_schema
     from activation_dagster.registry.data_contracts import data_contract
     from activation_dagster.registry.segment_plan import tracking_plan
 
     if form is Form.SEGMENT:
         plan, losses = tracking_plan(chosen)
         return {"tracking_plan.json": json.dumps(plan, indent=2, ensure_ascii=False) + "\n"}, losses
+    if form is Form.JSON_SCHEMA:
+        schemas = {
+            f"{contract.slug}.{version.version}.schema.json": call_schema(contract, version)
+            for contract in chosen
+            for version in contract.versions
+        }
+        return {name: json.dumps(said, indent=2, ensure_ascii=False) + "\n" for name, said in schemas.items()}, []
     texts: dict[str, str] = {}
     lost: list[Loss] = []
     for contract in chosen:

@@ -18,6 +18,8 @@ SHARE = 0.995
 """A property is required, and of a type or a format, where so large a share of what was seen agrees."""
 FEWEST_EVENTS = 20
 """Of fewer events nothing is required: an optional property may be in all of them by chance."""
+MOST_PROPERTIES = 200
+"""So many properties of an event are looked at; one that has more makes up their names."""
 MOST_ENUM_VALUES = 12
 EVENTS_A_VALUE = 20
 """An enumeration needs so many events for each of its values, or the next one may bring a new value."""
@@ -36,6 +38,9 @@ URI_PATTERN = r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s]+"
 PHONE_PATTERN = r"\+[0-9][0-9 ().-]{6,20}"
 
 COUNTRY, CURRENCY = "a country (ISO 3166, two letters)", "a currency (ISO 4217)"
+
+NAMING = re.compile(r"(^|_)(id|uuid|guid|sku|key|slug|token|hash|url|path|number|no)$")
+"""Property names (in snake case) whose values name things: the next one brings a new value."""
 
 PERSONAL = re.compile(
     r"(^|_)(e_?mail|phone|mobile|fax|first_?name|last_?name|full_?name|surname|given_?name|family_?name|middle_?name"
@@ -86,6 +91,15 @@ class RepeatedText:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InnerEvidence:
+    """What was seen inside the objects at one path (`address`, `items[]`, `items[].price`) of a property."""
+
+    path: str
+    objects: int
+    properties: Sequence[PropertyEvidence]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventEvidence:
     """What was seen of one event: `seen` in all, of which `events` were looked at."""
 
@@ -95,6 +109,7 @@ class EventEvidence:
     events: int
     properties: Sequence[PropertyEvidence]
     texts: Mapping[str, Sequence[RepeatedText]]
+    inner: Sequence[InnerEvidence] = ()
 
 
 def propose(evidence: EventEvidence, *, version: str = "v1", slug: str = "") -> Proposal:
@@ -114,6 +129,8 @@ def propose(evidence: EventEvidence, *, version: str = "v1", slug: str = "") -> 
             f"{len(evidence.properties) - len(shown)} more properties have names that a contract cannot hold, or that "
             "look like data; they are not shown."
         )
+    if len(evidence.properties) >= MOST_PROPERTIES:
+        notes.append(f"Only the {MOST_PROPERTIES} most frequent properties were looked at: are names made up?")
     if only_null:
         notes.append(f"Only ever null, and left out: {', '.join(only_null)}.")
     return Proposal(
@@ -122,7 +139,9 @@ def propose(evidence: EventEvidence, *, version: str = "v1", slug: str = "") -> 
         name=evidence.name,
         version=version,
         properties=tuple(
-            _property(found, evidence.events, evidence.texts.get(found.name, ())) for found in shown if found.present
+            _property(found, evidence.events, evidence.texts.get(found.name, ()), evidence.inner)
+            for found in shown
+            if found.present
         ),
         notes=tuple(notes),
     )
@@ -142,7 +161,9 @@ def is_shown_event(name: str) -> bool:
     return EVENT_NAME.fullmatch(name) is not None and LONG_NUMBER.search(name) is None
 
 
-def _property(found: PropertyEvidence, events: int, texts: Sequence[RepeatedText]) -> ProposedProperty:
+def _property(
+    found: PropertyEvidence, events: int, texts: Sequence[RepeatedText], inner: Sequence[InnerEvidence]
+) -> ProposedProperty:
     kind, agreeing = _type(found)
     pii = _personal(found)
     notes = [f"in {_share(found.present, events)} of events"]
@@ -164,6 +185,7 @@ def _property(found: PropertyEvidence, events: int, texts: Sequence[RepeatedText
         notes += [why] if why else []
     if kind in (PropertyType.INTEGER, PropertyType.NUMBER) and not pii:
         notes += _bounds(found)
+    notes += [_inside(one) for one in inner if re.split(r"\[\]|\.", one.path)[0] == found.name]
     if pii:
         notes.append(f"pii is a guess: {pii}")
     return ProposedProperty(
@@ -177,6 +199,18 @@ def _property(found: PropertyEvidence, events: int, texts: Sequence[RepeatedText
         ),
         notes=tuple(notes),
     )
+
+
+def _inside(inner: InnerEvidence) -> str:
+    """What stands inside objects: the keys that at least half of them have. A rarer key may itself be data."""
+    told = [found for found in inner.properties if is_shown_name(found.name) and found.present * 2 >= inner.objects]
+    keys = ", ".join(
+        f"{found.name} {_type(found)[0].value} {_share(found.present, inner.objects)}"
+        + (" pii?" if _personal(found) else "")
+        for found in told
+    )
+    more = " and rarer keys" if len(told) < len(inner.properties) else ""
+    return f"inside {inner.path} ({inner.objects:,} objects): {keys or 'no key that half of them have'}{more}"
 
 
 def _kinds(found: PropertyEvidence) -> list[tuple[str, int]]:
@@ -219,6 +253,8 @@ def _format(found: PropertyEvidence) -> str:
 
 def _enum(found: PropertyEvidence, texts: Sequence[RepeatedText]) -> tuple[tuple[str, ...], str]:
     """The members of an enumeration, or none and why; a text is named only where every member may be."""
+    if NAMING.search(snake(found.name)):
+        return (), f"{found.different_texts:,} different texts that name something: no enumeration"
     if not texts or len(texts) > MOST_ENUM_VALUES:
         return (), f"about {found.different_texts:,} different texts, the longest of {found.longest or 0:,} characters"
     if found.texts < EVENTS_A_VALUE * len(texts):

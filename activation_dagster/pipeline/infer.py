@@ -14,13 +14,16 @@ from activation_dagster.domain.contracts import Call
 from activation_dagster.domain.inference import (
     EMAIL_PATTERN,
     MOST_ENUM_VALUES,
+    MOST_PROPERTIES,
     PHONE_PATTERN,
     URI_PATTERN,
     UUID_PATTERN,
     EventEvidence,
+    InnerEvidence,
     PropertyEvidence,
     RepeatedText,
     is_shown_event,
+    is_shown_name,
 )
 from activation_dagster.domain.lexical import MAX_EXACT_INTEGER
 from activation_dagster.domain.reasons import QuarantineReason
@@ -34,8 +37,8 @@ from activation_dagster.pipeline.places import Places
 
 LANDING_BYTES = 512 * 1024 * 1024
 """So much of landing is read, the newest segments first."""
-MOST_PROPERTIES = 200
-"""So many properties of an event are looked at; one that has more makes up their names."""
+MOST_DEPTH = 3
+"""So many levels of objects inside objects are looked at below the properties."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +135,7 @@ def _evidence(engine: Engine, *, event: str | None, sample: int) -> Traffic:
     shown = [row for row in seen if is_shown_event(row[1])]
     properties = _properties(engine)
     texts = _texts(engine)
+    inner = _inner(engine, sample)
     return Traffic(
         lines=lines,
         calls=calls,
@@ -144,6 +148,7 @@ def _evidence(engine: Engine, *, event: str | None, sample: int) -> Traffic:
                 events=min(count, sample),
                 properties=properties[call, name],
                 texts=texts[call, name],
+                inner=inner[call, name],
             )
             for call, name, count in shown
         ),
@@ -170,4 +175,33 @@ def _texts(engine: Engine) -> dict[tuple[str, str], dict[str, list[RepeatedText]
         found[call, event].setdefault(property_name, []).append(
             RepeatedText(text=text, events=events, speakers=speakers)
         )
+    return found
+
+
+def _inner(engine: Engine, sample: int) -> dict[tuple[str, str], list[InnerEvidence]]:
+    """What stands inside objects, level by level; each level takes the place of the one above.
+
+    A path is followed where at least half of the objects above have it: a rarer key may itself be data.
+    """
+    shown: dict[tuple[str, str], int] = {}
+    found: dict[tuple[str, str], list[InnerEvidence]] = defaultdict(list)
+    for _ in range(MOST_DEPTH):
+        engine.compute("infer/inner_objects")
+        objects = engine.rows(
+            "select call, event_name, count(*) from inner_objects group by call, event_name order by call, event_name"
+        )
+        if not objects:
+            break
+        engine.make("sampled_events", "select call, event_name, speaker, said from inner_objects")
+        for model in ("observed_values", "property_evidence"):
+            engine.compute(f"infer/{model}", sample=sample, **patterns())
+        properties = _properties(engine)
+        for call, place, count in objects:
+            event, *path = place.split(chr(31))
+            above = place.rpartition(chr(31))[0]
+            is_followed = len(path) == 1 or count * 2 >= shown.get((call, above), 2 * count + 1)
+            if is_followed and is_shown_name(path[-1].removesuffix("[]")):
+                shown[call, place] = count
+                inside = InnerEvidence(path=".".join(path), objects=count, properties=properties[call, place])
+                found[call, event].append(inside)
     return found

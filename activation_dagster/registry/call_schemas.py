@@ -1,18 +1,28 @@
-"""A call as one JSON Schema, of the whole event or of its properties alone, read into a proposal."""
+"""A call as one JSON Schema: written from a contract, and read into a proposal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, cast
 
-from activation_dagster.domain.contracts import Call
+from activation_dagster.domain.contracts import Call, EventContract, EventVersion
 from activation_dagster.domain.proposals import Loss, Proposal, ProposedProperty, slug_of
 from activation_dagster.errors import WrongUse
-from activation_dagster.registry.property_schemas import read_section
+from activation_dagster.registry.json_schema import judging_schema
+from activation_dagster.registry.property_schemas import PII, read_section
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def call_schema(contract: EventContract, version: EventVersion) -> dict[str, Any]:
+    """The JSON Schema (2020-12) by which a version judges the properties or traits of an event, with names to read."""
+    schema = judging_schema(version)
+    for rule in version.properties:
+        if rule.is_pii:
+            schema["properties"][rule.name]["$comment"] = PII
+    return {"$schema": schema.pop("$schema"), "title": contract.name, "description": contract.description, **schema}
 
 
 def read_call(schema: dict[str, Any], section: str, path: str) -> tuple[tuple[ProposedProperty, ...], list[Loss]]:

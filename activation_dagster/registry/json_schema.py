@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from activation_dagster.domain.contracts import NUMBERS, EventVersion, PropertyRule, PropertyType
-from activation_dagster.domain.formats import FORMAT_PATTERNS
+from activation_dagster.domain.formats import FORMAT_PATTERNS, Format
 from activation_dagster.domain.lexical import MAX_EXACT_INTEGER
 from activation_dagster.domain.times import read_date, read_instant
 
@@ -23,18 +23,19 @@ def _is_instant(text: str) -> bool:
     return read_instant(text) is not None
 
 
-def _matcher(pattern: str) -> Callable[[str], bool]:
-    return lambda text: re.fullmatch(pattern, text) is not None
-
-
 def _is_date(text: str) -> bool:
     return read_date(text) is not None
+
+
+def _is_of(wanted: Format) -> Callable[[str], bool]:
+    pattern = re.compile(FORMAT_PATTERNS[wanted])
+    return lambda text: pattern.fullmatch(text) is not None
 
 
 FORMATS: dict[str, Callable[[str], bool]] = {
     TIMESTAMP: _is_instant,
     DATE: _is_date,
-    **{name.value: _matcher(pattern) for name, pattern in FORMAT_PATTERNS.items()},
+    **{wanted.value: _is_of(wanted) for wanted in Format},
 }
 """The formats of a comparable schema, which the compatibility engine asserts."""
 
@@ -50,31 +51,31 @@ TIMESTAMP_PATTERN = (
 )
 """domain/times.read_instant as one pattern of JSON Schema."""
 
-_TYPES: dict[PropertyType, dict[str, Any]] = {
+_JUDGED: dict[PropertyType, dict[str, Any]] = {
     PropertyType.STRING: {"type": "string"},
-    PropertyType.INTEGER: {"type": "integer"},
+    PropertyType.INTEGER: {"type": "integer", "minimum": -MAX_EXACT_INTEGER, "maximum": MAX_EXACT_INTEGER},
     PropertyType.NUMBER: {"type": "number"},
     PropertyType.BOOLEAN: {"type": "boolean"},
-    PropertyType.TIMESTAMP: {"type": "string"},
-    PropertyType.DATE: {"type": "string"},
+    PropertyType.TIMESTAMP: {"type": "string", "pattern": TIMESTAMP_PATTERN},
+    PropertyType.DATE: {"type": "string", "pattern": DATE_PATTERN},
     PropertyType.OBJECT: {"type": "object"},
     PropertyType.ARRAY: {"type": "array"},
 }
-_PATTERNS = {PropertyType.TIMESTAMP: TIMESTAMP_PATTERN, PropertyType.DATE: DATE_PATTERN}
-_NAMES = {PropertyType.TIMESTAMP: TIMESTAMP, PropertyType.DATE: DATE}
+_COMPARED: dict[PropertyType, dict[str, Any]] = {
+    **_JUDGED,
+    # Beyond that no number passes the lexical rules, so for a comparison the limit says nothing.
+    PropertyType.INTEGER: {"type": "integer"},
+    PropertyType.TIMESTAMP: {"type": "string", "format": TIMESTAMP},
+    PropertyType.DATE: {"type": "string", "format": DATE},
+}
 
 
 def _whole(pattern: str) -> str:
+    """A pattern that is held against the whole text, as JSON Schema must be told."""
     return f"^(?:{pattern})$"
 
 
-def may_be_null(rule: PropertyRule) -> bool:
-    """Whether null may stand where the property is; where the contract says nothing, null is absence."""
-    return not rule.is_required if rule.is_nullable is None else rule.is_nullable
-
-
-def _with_limits(schema: dict[str, Any], rule: PropertyRule) -> dict[str, Any]:
-    """What both schemas say alike: description, values, bounds and lengths."""
+def _with_constraints(schema: dict[str, Any], rule: PropertyRule) -> dict[str, Any]:
     found = dict(schema)
     if rule.description:
         found["description"] = rule.description
@@ -82,18 +83,25 @@ def _with_limits(schema: dict[str, Any], rule: PropertyRule) -> dict[str, Any]:
         found["enum"] = list(rule.enum)
     if rule.type in NUMBERS:
         if rule.minimum is not None:
-            found["minimum"] = rule.minimum
+            found["minimum"] = max(rule.minimum, found.get("minimum", rule.minimum))
         if rule.maximum is not None:
-            found["maximum"] = rule.maximum
+            found["maximum"] = min(rule.maximum, found.get("maximum", rule.maximum))
     if rule.type is PropertyType.STRING:
         if rule.min_length is not None:
             found["minLength"] = rule.min_length
         if rule.max_length is not None:
             found["maxLength"] = rule.max_length
+        if rule.pattern is not None:
+            found["pattern"] = _whole(rule.pattern)
     return found
 
 
-def _with_null(schema: dict[str, Any]) -> dict[str, Any]:
+def _may_be_null(rule: PropertyRule) -> bool:
+    """Whether null may stand there: it counts as absent unless the contract says otherwise."""
+    return rule.is_nullable is True or (not rule.is_required and rule.is_nullable is None)
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
     found = {**schema, "type": [schema["type"], "null"]}
     if "enum" in found:
         found["enum"] = [*found["enum"], None]
@@ -101,45 +109,31 @@ def _with_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def judging_property(rule: PropertyRule) -> dict[str, Any]:
-    """What one property's value must satisfy, where it is there."""
-    found = _with_limits(_TYPES[rule.type], rule)
-    if rule.type is PropertyType.INTEGER:
-        found["minimum"] = max(found.get("minimum", -MAX_EXACT_INTEGER), -MAX_EXACT_INTEGER)
-        found["maximum"] = min(found.get("maximum", MAX_EXACT_INTEGER), MAX_EXACT_INTEGER)
-    patterns = [_PATTERNS[rule.type]] if rule.type in _PATTERNS else []
-    if rule.type is PropertyType.STRING:
-        patterns += [_whole(FORMAT_PATTERNS[rule.format])] if rule.format is not None else []
-        patterns += [_whole(rule.pattern)] if rule.pattern is not None else []
-    if len(patterns) == 1:
-        found["pattern"] = patterns[0]
-    elif patterns:
-        found["allOf"] = [{"pattern": pattern} for pattern in patterns]
+    """What one property's value, or an array's item, must satisfy exactly if `violations_of` finds no fault in it."""
+    found = _with_constraints(_JUDGED[rule.type], rule)
+    if rule.type is PropertyType.STRING and rule.format is not None:
+        found["allOf"] = [{"pattern": _whole(FORMAT_PATTERNS[rule.format])}]
     if rule.type is PropertyType.OBJECT and rule.properties:
-        found |= _object(rule.properties, judging_property)
+        found |= _members(rule.properties, judging_property)
     if rule.type is PropertyType.ARRAY and rule.items is not None:
         found["items"] = judging_property(rule.items)
-    return _with_null(found) if may_be_null(rule) else found
+    return _or_null(found) if _may_be_null(rule) else found
 
 
-def comparable_property(rule: PropertyRule, *, with_null: bool) -> dict[str, Any]:
+def comparable_property(rule: PropertyRule, *, with_null: bool = False) -> dict[str, Any]:
     """The same promise for comparing: formats by their names, and null only where it says more than absence."""
-    found = _with_limits(_TYPES[rule.type], rule)
-    if rule.type in _NAMES:
-        found["format"] = _NAMES[rule.type]
-    if rule.type is PropertyType.STRING:
-        if rule.format is not None:
-            found["format"] = rule.format.value
-        if rule.pattern is not None:
-            found["pattern"] = _whole(rule.pattern)
 
     def inside(inner: PropertyRule) -> dict[str, Any]:
         return comparable_property(inner, with_null=with_null)
 
+    found = _with_constraints(_COMPARED[rule.type], rule)
+    if rule.type is PropertyType.STRING and rule.format is not None:
+        found["format"] = rule.format.value
     if rule.type is PropertyType.OBJECT and rule.properties:
-        found |= _object(rule.properties, inside)
+        found |= _members(rule.properties, inside)
     if rule.type is PropertyType.ARRAY and rule.items is not None:
         found["items"] = inside(rule.items)
-    return _with_null(found) if with_null and may_be_null(rule) else found
+    return _or_null(found) if with_null and _may_be_null(rule) else found
 
 
 def says_null(rules: Iterable[PropertyRule]) -> bool:
@@ -154,7 +148,7 @@ def says_null(rules: Iterable[PropertyRule]) -> bool:
 
 def judging_schema(version: EventVersion) -> dict[str, Any]:
     """A JSON Schema (2020-12) that accepts the properties (or traits) of an event exactly if `judge` finds no fault."""
-    return _object(version.properties, judging_property) | {"$schema": DIALECT}
+    return {"type": "object", **_members(version.properties, judging_property), "$schema": DIALECT}
 
 
 def comparable_schema(version: EventVersion, *, with_null: bool = False) -> dict[str, Any]:
@@ -162,12 +156,15 @@ def comparable_schema(version: EventVersion, *, with_null: bool = False) -> dict
 
     `with_null` must be set where one of the compared versions `says_null`.
     """
-    return _object(version.properties, lambda rule: comparable_property(rule, with_null=with_null))
+
+    def schema_of(rule: PropertyRule) -> dict[str, Any]:
+        return comparable_property(rule, with_null=with_null)
+
+    return {"type": "object", **_members(version.properties, schema_of)}
 
 
-def _object(rules: tuple[PropertyRule, ...], compiled: Callable[[PropertyRule], dict[str, Any]]) -> dict[str, Any]:
+def _members(rules: tuple[PropertyRule, ...], schema_of: Callable[[PropertyRule], dict[str, Any]]) -> dict[str, Any]:
     return {
-        "type": "object",
-        "properties": {rule.name: compiled(rule) for rule in rules},
+        "properties": {rule.name: schema_of(rule) for rule in rules},
         "required": [rule.name for rule in rules if rule.is_required],
     }

@@ -11,7 +11,9 @@ from dataclasses import MISSING, fields
 from typing import Any, cast
 
 from activation_dagster.domain.contracts import PropertyRule, PropertyType
+from activation_dagster.domain.lexical import MAX_EXACT_INTEGER
 from activation_dagster.domain.proposals import Loss, ProposedProperty
+from activation_dagster.registry.json_schema import DATE_PATTERN, TIMESTAMP_PATTERN
 
 DRAFT_07 = "http://json-schema.org/draft-07/schema#"
 PII = "pii"
@@ -20,6 +22,8 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_ -]*")
 NUMBERS = (PropertyType.INTEGER, PropertyType.NUMBER)
 TEXTS = (PropertyType.STRING, PropertyType.TIMESTAMP, PropertyType.DATE)
 FORMATS = {"date-time": PropertyType.TIMESTAMP, "date": PropertyType.DATE}
+PATTERNS = {TIMESTAMP_PATTERN: PropertyType.TIMESTAMP, DATE_PATTERN: PropertyType.DATE}
+"""How our own JSON Schemas spell the types that JSON Schema does not have."""
 
 _SAID = {"name", "type", "is_required", "enum", "minimum", "maximum", "is_pii", "description"}
 
@@ -156,8 +160,14 @@ def _type(said: dict[str, Any], losses: list[Loss], path: str, *, is_required: b
         losses.append(Loss(path=f"{path}.type", sentence=f"there is {what}; the property was left out."))
         return None
     kind = PropertyType(kinds[0])
-    if kind is PropertyType.STRING and said.get("format") in FORMATS:
+    if kind is PropertyType.STRING and isinstance(said.get("format"), str) and said["format"] in FORMATS:
         kind = FORMATS[said.pop("format")]
+    elif kind is PropertyType.STRING and isinstance(said.get("pattern"), str) and said["pattern"] in PATTERNS:
+        kind = PATTERNS[said.pop("pattern")]
+    elif kind is PropertyType.INTEGER:  # which every integer keeps anyway
+        for word, bound in (("minimum", -MAX_EXACT_INTEGER), ("maximum", MAX_EXACT_INTEGER)):
+            if said.get(word) == bound:
+                del said[word]
     return kind
 
 

@@ -17,6 +17,7 @@ from activation_dagster.registry.property_schemas import DRAFT_07, section_schem
 
 COMMENT = re.compile(r"contract=([a-z][a-z0-9_]*); owner=([^;]+); criticality=([a-z_]+)")
 SECTIONS = ("context", "traits", "properties")
+RULE_CALLS = frozenset(Call) - {Call.ALIAS}
 RULES_A_CALL = 200
 """Segment's API takes so many rules at once."""
 
@@ -26,6 +27,10 @@ def tracking_plan(contracts: Iterable[EventContract]) -> tuple[dict[str, Any], l
     rules: list[dict[str, Any]] = []
     losses: list[Loss] = []
     for contract in contracts:
+        if contract.call not in RULE_CALLS:
+            sentence = f"is of the call '{contract.call.value}', of which Segment has no rules; left out."
+            losses.append(Loss(path=contract.slug, sentence=sentence))
+            continue
         for version in contract.versions:
             path = f"{contract.slug}.{version.version}"
             for rule in version.properties:
@@ -111,7 +116,7 @@ def _proposal(path: str, rule: dict[str, Any]) -> tuple[Proposal | None, list[Lo
     key = rule.pop("key", None)
     stated = rule.pop("version", 1)
     schema = dict(_mapping(rule.pop("jsonSchema", {})))
-    if kind not in set(Call):
+    if kind not in RULE_CALLS:
         word = "a common rule" if kind == "common" else f"of the kind '{kind}'"
         return None, [Loss(path=path, sentence=f"is {word}, which no contract can be; left out.")]
     call = Call(kind)

@@ -50,6 +50,8 @@ def signals(count: int = 400) -> list[dict[str, Any]]:
                 "opened_at": f"2026-03-01T10:{number % 60:02d}:00Z",
                 "height": 150.5 + number % 50,
                 "steps": number % 7,
+                "seller": {"shop": {"city": f"Town {number}", "email": f"seller{number}@x"}, f"key{number}": {"a": 1}},
+                "looks": [{"look_id": f"L{number}", "score": 0.5}, 7],
                 **({"note": f"told {number}"} if number % 2 else {"note": None}),
             },
         }
@@ -74,17 +76,22 @@ def test_a_new_signal_is_proposed_with_types_enumeration_and_personal_data(contr
     kinds = {name: rule["type"] for name, rule in found["properties"].items()}
     assert kinds == {
         "contact_email": "string", "garment": "string", "height": "number", "opened_at": "timestamp",
-        "steps": "integer", "note": "string",
+        "steps": "integer", "note": "string", "seller": "object", "looks": "array",
     }  # fmt: skip
     assert sorted(found["properties"]["garment"]["enum"]) == ["shirt", "shoe", "trousers"]
     assert found["properties"]["contact_email"]["pii"] is True
-    assert found["required"] == ["contact_email", "garment", "height", "opened_at", "steps"]
+    assert found["required"] == [
+        "contact_email", "garment", "height", "looks", "opened_at", "seller", "steps",
+    ]  # fmt: skip
+    assert "inside seller (400 objects): shop object 100 % and rarer keys" in files["v1.yaml"]
+    assert "inside seller.shop (400 objects): city string 100 %, email string 100 % pii?" in files["v1.yaml"]
+    assert "inside looks[] (400 objects): look_id string 100 %, score number 100 %" in files["v1.yaml"]
 
 
 def test_no_value_of_a_person_is_printed(contracts: Path, traffic: Path) -> None:
     printed = run("infer", "--from", str(traffic)).output
     assert "shirt" in printed
-    for secret in ("person", "@shop", "told", "user-", "150.5", "199.5"):
+    for secret in ("person", "@shop", "told", "user-", "150.5", "199.5", "seller1", "Town", "key1", "L1"):
         assert secret not in printed
 
 
@@ -201,6 +208,24 @@ def test_a_hostile_plan_stays_inside_its_comments(contracts: Path, tmp_path: Pat
     (folder,) = [path for path in (contracts / "events").iterdir() if "evil" in path.name]
     assert yaml.safe_load((folder / "v1.yaml").read_text(encoding="utf-8"))["required"] == []
     assert yaml.safe_load((folder / "contract.yaml").read_text(encoding="utf-8"))["owner"] == "growth"
+
+
+def test_a_json_schema_comes_back_as_the_contract_it_was(contracts: Path, tmp_path: Path) -> None:
+    before = load_contracts(contracts, environment="demo").events["prescreen_submitted"]
+    run("export", "prescreen_submitted", "--as", "json-schema", "--to", str(tmp_path))
+    shutil.rmtree(contracts / "events" / "prescreen_submitted")
+    file = tmp_path / "prescreen_submitted.v1.schema.json"
+    run("import", str(file), "--as", "json-schema", "--write", "--owner", before.owner)
+    after = load_contracts(contracts, environment="demo").events["prescreen_submitted"]
+    assert (after.name, after.newest, after.description) == (before.name, before.newest, before.description)
+
+
+def test_one_version_of_one_event_is_one_document(contracts: Path) -> None:
+    printed = run("export", "user_profile_updated", "--as", "json-schema", "--version", "v1")
+    assert json.loads(printed.stdout)["required"] == ["user_id"]
+    for form in ("segment", "odcs", "json-schema"):
+        missing = run("export", "user_profile_updated", "--as", form, "--version", "v9", fine=False)
+        assert isinstance(missing.exception, WrongUse)
 
 
 def test_exporting_says_which_contract_it_does_not_know(contracts: Path) -> None:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from activation_dagster.domain.contracts import Call, PropertyType
 from activation_dagster.domain.inference import (
     FEWEST_SPEAKERS,
+    MOST_PROPERTIES,
     EventEvidence,
+    InnerEvidence,
     PropertyEvidence,
     RepeatedText,
     _round_down,
@@ -123,6 +125,29 @@ def test_a_property_name_that_may_be_data_is_not_shown(name: str) -> None:
     assert found.properties == ()
     assert not name or name not in "".join(found.notes)
     assert any("1 more properties" in note for note in found.notes)
+
+
+def test_what_names_something_is_no_enumeration() -> None:
+    said = (RepeatedText(text="shirt", events=600, speakers=50), RepeatedText(text="shoe", events=400, speakers=40))
+    assert proposed(replace(TEXTS, name="product_id"), texts=said).rule.enum == ()
+
+
+def test_keys_inside_objects_are_told_where_half_of_them_have_them() -> None:
+    often, rare = replace(TEXTS, name="city", present=60), replace(TEXTS, name="mary", present=1)
+    inner = InnerEvidence(path="seller", objects=100, properties=[often, rare])
+    found = replace(NOTHING, name="seller", present=100, objects=100)
+    evidence = EventEvidence(
+        call=Call.TRACK, name="E", seen=100, events=100, properties=[found], texts={}, inner=[inner]
+    )
+    notes = "; ".join(propose(evidence).properties[0].notes)
+    assert "inside seller (100 objects): city string 60.0 % and rarer keys" in notes
+    assert "mary" not in notes
+
+
+def test_an_event_that_makes_up_its_names_is_told_so() -> None:
+    many = [replace(TEXTS, name=f"p{number}") for number in range(MOST_PROPERTIES)]
+    evidence = EventEvidence(call=Call.TRACK, name="E", seen=9, events=9, properties=many, texts={})
+    assert any("made up" in note for note in propose(evidence).notes)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e15, max_value=1e15))

@@ -706,6 +706,21 @@ CASES = [
         expected=[(9, 1, 4, 2, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1.0, 2.5, 20, 4)],
     ),
     Case(
+        model="infer/inner_objects",
+        name="objects and the objects in arrays, by the path that leads to them; what is no object has nothing inside",
+        given={
+            "observed_values": rows_of(
+                "call, event_name, speaker, property, leaf",
+                """'track', 'A', 'u', 'o', '{"k":1}'""",
+                """'track', 'A', 'u', 'l', '[{"k":2},3,null,"{"]'""",
+                "'track', 'A', 'u', 't', '\"{\"'",
+                "'track', 'A', 'u', 'n', null",
+            )
+        },
+        shown="call, event_name, speaker, said",
+        expected=[("track", "A\x1fo", "u", '{"k":1}'), ("track", "A\x1fl[]", "u", '{"k":2}')],
+    ),
+    Case(
         model="infer/repeated_texts",
         name="texts of properties that take few, with the number of people behind each",
         given={
