@@ -7,7 +7,7 @@ import importlib
 import os
 from pathlib import Path
 
-NAMES = ("bulk", "gate")
+NAMES = ("bulk", "gate", "validation")
 
 
 def main() -> None:

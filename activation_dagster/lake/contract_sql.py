@@ -24,14 +24,13 @@ from activation_dagster.domain.contracts import (
 from activation_dagster.domain.reasons import QuarantineReason
 from activation_dagster.lake.rule_sql import (
     Place,
-    breaches,
     extractions,
     has_type,
     literal,
     name,
     structure,
-    violations,
 )
+from activation_dagster.lake.soundness_sql import judged
 
 
 def _amount(measure: Measure, leaves: Mapping[str, str], numbers: Collection[str]) -> str:
@@ -90,7 +89,7 @@ class _Leaves:
                 self._inside[leaf] = found
                 self._descend(level + 1, found, rule.properties)
 
-    def inside(self, _: PropertyRule, leaf: str) -> dict[str, str] | None:
+    def inside(self, leaf: str) -> dict[str, str] | None:
         """The leaves of the members of the object whose own leaf is given."""
         return self._inside.get(leaf)
 
@@ -191,13 +190,7 @@ def judgement(
     names = sorted({rule.name for rule in version.properties} | set(used) | summed)
     leaves = _Leaves(contract.section, names, version.properties)
     top = Place(path=(contract.section,), holder=f"e.{contract.section}")
-    found = violations(
-        [
-            breach
-            for rule in version.properties
-            for breach in breaches(rule, leaves.top[rule.name], top.inside(rule.name, top.holder), inside=leaves.inside)
-        ]
-    )
+    found = judged(version.properties, leaves.top, top, inside=leaves.inside)
     packed = _object({one: leaves.top[one] for one in used}) if used else "null::varchar"
     numbers = {rule.name for rule in version.properties if rule.type in NUMBERS}
     amounts = ", ".join(_amount(measure, leaves.top, numbers) for measure in sums)
@@ -214,11 +207,11 @@ def judgement(
 
 def unjudged(versions: Sequence[tuple[EventContract, EventVersion]], identifiers: Sequence[str] = ()) -> str:
     """A SELECT over `ingested_events` of the events that no version judges, with the columns of `judgement`, empty."""
-    judged = " or ".join(f"coalesce({selector(*pair)}, false)" for pair in versions) or "false"
+    taken = " or ".join(f"coalesce({selector(*pair)}, false)" for pair in versions) or "false"
     named = "".join(f", null::varchar as id_{kind}" for kind in identifiers)
     return (
         f"select {BASE}, null::varchar as contract, null::varchar as contract_version, null::varchar as violations, "
         f"null::varchar as undeclared, null::varchar as barred, false as is_late, null::varchar as used_properties, "
         f"null::bigint[] as measured{named}, e.fault\n"
-        f"from ingested_events as e where not ({judged})"
+        f"from ingested_events as e where not ({taken})"
     )
