@@ -169,10 +169,13 @@ def run(_: Path | None) -> None:
             select = "\nunion all\n".join(judgement(one, one.current, **more) for one in contracts)
             return lambda: engine.make("judged_events", select)
 
+        planned = "explain " + "\nunion all\n".join(judgement(one, one.current) for one in contracts)
+
         measured = {
             "DuckDB parses the NDJSON": parsing(file),
             "  the same, told ten columns": parsing(file, declared=DECLARED),
             "judged_events": judging(),
+            "  of which planning, at any size": lambda: engine.rows(planned),
             "  with identifiers, as ingested": judging(identifiers=IDENTIFIERS),
         }
         seconds: dict[str, list[float]] = {name: [] for name in measured}

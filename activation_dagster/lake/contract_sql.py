@@ -93,13 +93,15 @@ class _Leaves:
         """The leaves of the members of the object whose own leaf is given."""
         return self._inside.get(leaf)
 
-    def source(self, where: str) -> str:
-        """A relation that holds the events `where` a condition is true, with all that is extracted of them."""
-        found = "ingested_events"
-        for number, level in enumerate(self.levels):
-            limit = f" where {where}" if number == 0 else ""
+    def source(self, where: str, columns: str) -> str:
+        """A relation of the events `where` a condition is true: some of their columns, and all that is extracted."""
+        # Events of many contracts come mixed, and a filter leaves few of each in a vector: gathered, they fill it.
+        found = (
+            f"(with mine as materialized (select {columns} from ingested_events as e where {where}) select * from mine)"
+        )
+        for level in self.levels:
             extracted = "".join(f", {column}" for column in level)
-            found = f"(select e.*{extracted} from {found} as e{limit})"
+            found = f"(select e.*{extracted} from {found} as e)"
         return found
 
 
@@ -108,6 +110,9 @@ BASE = (
     "e.received_at"
 )
 """What every verdict carries on from `ingested_events`, so that nothing has to be joined to it again."""
+
+READ = ("e.properties", "e.traits", "e.context", "e.user_id", "e.anonymous_id")
+"""What rules and identifiers are read from."""
 
 
 def selector(contract: EventContract, version: EventVersion) -> str:
@@ -196,12 +201,13 @@ def judgement(
     amounts = ", ".join(_amount(measure, leaves.top, numbers) for measure in sums)
     measured = f"[{amounts}]" if sums else "null::bigint[]"
     named = "".join(f", {sql} as id_{kind}" for kind, sql in (identifiers or {}).items())
+    kept = [column for column in READ if column == top.holder or column in named]
     return (
         f"select {BASE}, {literal(contract.slug)} as contract, {literal(version.version)} as contract_version, "
         f"{found} as violations, {_undeclared(contract, version)} as undeclared, "
         f"{_barred(contract, version, environment)} as barred, {_is_late(contract)} as is_late, "
         f"{packed} as used_properties, {measured} as measured{named}\n"
-        f"from {leaves.source(selector(contract, version))} as e"
+        f"from {leaves.source(selector(contract, version), ', '.join([BASE, *kept]))} as e"
     )
 
 
