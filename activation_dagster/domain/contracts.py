@@ -1,18 +1,25 @@
 """Event contracts: what is promised about an event, and the readable judge that says how one event breaks it.
 
 The SQL compiled from a contract (`lake/contract_sql.py`) must give the same violations; a property-based test holds the
-two together. Strictness: `3.0` is an integer, `"3"` no number, null counts as absent, undeclared properties are kept.
+two together. Strictness: `3.0` is an integer, `"3"` no number, null counts as absent where a property does not say
+`nullable`, undeclared properties are kept where a contract does not say otherwise (`domain/admission.py`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
+from activation_dagster.domain.formats import FORMAT_PATTERNS, Format
 from activation_dagster.domain.lexical import MAX_EXACT_INTEGER
 from activation_dagster.domain.times import read_date, read_instant
+
+MAX_LISTED_ITEMS = 10
+"""Of each array, the violations of so many broken items are listed, the first ones."""
 
 
 class Call(StrEnum):
@@ -27,7 +34,7 @@ class Call(StrEnum):
 
 
 class PropertyType(StrEnum):
-    """Types a property can be promised to have."""
+    """Types a property can be promised to have. A file's `type: enum` is a string with a list of values."""
 
     STRING = "string"
     INTEGER = "integer"
@@ -39,9 +46,20 @@ class PropertyType(StrEnum):
     ARRAY = "array"
 
 
+NUMBERS = (PropertyType.INTEGER, PropertyType.NUMBER)
+TEXTS = (PropertyType.STRING, PropertyType.TIMESTAMP, PropertyType.DATE)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PropertyRule:
-    """What is promised about one property (or trait)."""
+    """What is promised about one property (or trait), or about each item of an array (its `name` is empty then).
+
+    `is_nullable`: None where the contract says nothing, and null counts as absent; True where a required property may
+    be null as long as it is there; False where it must not be null even if it may be absent. Lengths count Unicode code
+    points. `properties` are those promised inside an object; others may stand there. `default` is what a reader may
+    take where the property is absent; no judge and no phase fills it in. `identifier` is the kind of identity.yaml that
+    the value is one of.
+    """
 
     name: str
     type: PropertyType
@@ -51,14 +69,42 @@ class PropertyRule:
     maximum: float | None = None
     is_pii: bool = False
     description: str = ""
+    format: Format | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+    is_nullable: bool | None = None
+    properties: tuple[PropertyRule, ...] = ()
+    items: PropertyRule | None = None
+    default: Any = None
+    owner: str = ""
+    identifier: str | None = None
+
+
+class LifecycleState(StrEnum):
+    """Where a contract, or one of its versions, is in its life."""
+
+    DRAFT = "draft"
+    ACTIVE = "active"
+    DEPRECATED = "deprecated"
+    RETIRED = "retired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifecycle:
+    """`until`: the last day (UTC, by the time of receipt) on which events of something deprecated are accepted."""
+
+    state: LifecycleState = LifecycleState.ACTIVE
+    until: date | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventVersion:
-    """One published version of a contract: added, never edited."""
+    """One published version of a contract: added, never edited. Its `lifecycle` stands in contract.yaml."""
 
     version: str
     properties: tuple[PropertyRule, ...]
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
 
 
 class Criticality(StrEnum):
@@ -69,12 +115,41 @@ class Criticality(StrEnum):
     BEST_EFFORT = "best_effort"
 
 
+class LateData(StrEnum):
+    """What is done with an event that is received long after it happened."""
+
+    ACCEPT = "accept"
+    STATE_ONLY = "state_only"
+    QUARANTINE = "quarantine"
+
+
+class Undeclared(StrEnum):
+    """What is done with properties that a version does not declare."""
+
+    KEEP = "keep"
+    DROP = "drop"
+    QUARANTINE = "quarantine"
+
+
+class Compatibility(StrEnum):
+    """What a new version may not break; the transitive modes look at all earlier versions, the others at the newest."""
+
+    BACKWARD = "backward"
+    FORWARD = "forward"
+    FULL = "full"
+    BACKWARD_TRANSITIVE = "backward_transitive"
+    FORWARD_TRANSITIVE = "forward_transitive"
+    FULL_TRANSITIVE = "full_transitive"
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventContract:
-    """The promise about one event. `versions` oldest first; an event that names none is judged by the newest.
+    """The promise about one event. `versions` oldest first.
 
     `name` is the track event's name, or the call's own for the other calls; `section` is where its properties stand
-    in an event (`properties` or `traits`).
+    in an event (`properties` or `traits`). Empty `environments` and `sources` mean all. `pinned` gives the version that
+    judges a source's events where they name none. `late_after_hours` goes with `LateData.QUARANTINE`.
     """
 
     slug: str
@@ -84,6 +159,14 @@ class EventContract:
     criticality: Criticality
     description: str
     versions: tuple[EventVersion, ...]
+    consumers: tuple[str, ...] = ()
+    environments: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    late_data: LateData = LateData.ACCEPT
+    late_after_hours: int | None = None
+    undeclared: Undeclared = Undeclared.KEEP
+    compatibility: Compatibility = Compatibility.FULL
+    pinned: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def section(self) -> str:
@@ -93,10 +176,24 @@ class EventContract:
     def newest(self) -> EventVersion:
         return self.versions[-1]
 
-    def version(self, name: str | None) -> EventVersion | None:
-        """The version an event names (`v2`, or `2`), the newest when it names none, None when there is no such one."""
+    @property
+    def current(self) -> EventVersion:
+        """What judges where nothing else says: the newest active version, else the newest deprecated, else the last."""
+        for state in (LifecycleState.ACTIVE, LifecycleState.DEPRECATED):
+            for version in reversed(self.versions):
+                if version.lifecycle.state is state:
+                    return version
+        return self.newest
+
+    def version(self, name: str | None, source: str | None = None) -> EventVersion | None:
+        """The version an event names (`v2`, or `2`); where it names none, its source's, else the current one.
+
+        None when there is no version of the name.
+        """
         if name is None:
-            return self.newest
+            name = self.pinned.get(source or "")
+        if name is None:
+            return self.current
         return next((version for version in self.versions if version.version in (name, f"v{name}")), None)
 
 
@@ -126,22 +223,56 @@ def has_type(value: Any, wanted: PropertyType) -> bool:
             return isinstance(value, list)
 
 
-def violations_of(rule: PropertyRule, section: str, value: Any) -> list[str]:
-    """How one value (None when absent) breaks one rule: `<path>: <rule> <what was promised>`."""
-    path = f"{section}.{rule.name}"
+def _broken_text(rule: PropertyRule, path: str, value: str) -> list[str]:
+    """How a text breaks what is promised of texts."""
+    broken: list[str] = []
+    if rule.format is not None and re.fullmatch(FORMAT_PATTERNS[rule.format], value) is None:
+        broken.append(f"{path}: format {rule.format}")
+    if rule.pattern is not None and re.fullmatch(rule.pattern, value) is None:
+        broken.append(f"{path}: pattern {rule.pattern}")
+    if rule.min_length is not None and len(value) < rule.min_length:
+        broken.append(f"{path}: min_length {rule.min_length}")
+    if rule.max_length is not None and len(value) > rule.max_length:
+        broken.append(f"{path}: max_length {rule.max_length}")
+    return broken
+
+
+def _broken_items(rule: PropertyRule, path: str, values: list[Any]) -> list[str]:
+    """How the first broken items of an array break what is promised of each."""
+    each = [violations_of(rule, f"{path}[{place}]", value) for place, value in enumerate(values)]
+    return [said for broken in [found for found in each if found][:MAX_LISTED_ITEMS] for said in broken]
+
+
+def violations_of(rule: PropertyRule, path: str, value: Any, *, is_there: bool = True) -> list[str]:
+    """How one value breaks one rule: `<path>: <rule> <what was promised>`. Not `is_there`: the value is absent."""
     if value is None:
-        return [f"{path}: required"] if rule.is_required else []
+        if rule.is_nullable is False and is_there:
+            return [f"{path}: nullable false"]
+        is_missing = rule.is_required and not (rule.is_nullable and is_there)
+        return [f"{path}: required"] if is_missing else []
     if not has_type(value, rule.type):
         return [f"{path}: type {rule.type}"]
     broken: list[str] = []
     if rule.enum and value not in rule.enum:
         broken.append(f"{path}: enum {'|'.join(rule.enum)}")
-    is_number = rule.type in (PropertyType.INTEGER, PropertyType.NUMBER)
-    if is_number and rule.minimum is not None and value < rule.minimum:
+    if rule.type in NUMBERS and rule.minimum is not None and value < rule.minimum:
         broken.append(f"{path}: minimum {rule.minimum:g}")
-    if is_number and rule.maximum is not None and value > rule.maximum:
+    if rule.type in NUMBERS and rule.maximum is not None and value > rule.maximum:
         broken.append(f"{path}: maximum {rule.maximum:g}")
+    if rule.type is PropertyType.STRING:
+        broken += _broken_text(rule, path, value)
+    if rule.type is PropertyType.OBJECT:
+        broken += _violations(rule.properties, path, cast("dict[str, Any]", value))
+    if rule.type is PropertyType.ARRAY and rule.items is not None:
+        broken += _broken_items(rule.items, path, cast("list[Any]", value))
     return broken
+
+
+def _violations(rules: tuple[PropertyRule, ...], path: str, values: Mapping[str, Any]) -> list[str]:
+    found: list[str] = []
+    for rule in rules:
+        found += violations_of(rule, f"{path}.{rule.name}", values.get(rule.name), is_there=rule.name in values)
+    return found
 
 
 def judge(contract: EventContract, version: EventVersion, values: Mapping[str, Any] | None) -> tuple[str, ...]:
@@ -149,7 +280,4 @@ def judge(contract: EventContract, version: EventVersion, values: Mapping[str, A
 
     A violation never holds a value of the event, so it may be shown and logged.
     """
-    found: list[str] = []
-    for rule in version.properties:
-        found.extend(violations_of(rule, contract.section, (values or {}).get(rule.name)))
-    return tuple(sorted(found))
+    return tuple(sorted(_violations(version.properties, contract.section, values or {})))

@@ -24,7 +24,12 @@ class QuarantineReason(StrEnum):
     INVALID_TIME = "invalid_time"
     UNKNOWN_EVENT = "unknown_event"
     UNKNOWN_VERSION = "unknown_version"
+    CONTRACT_NOT_ACTIVE = "contract_not_active"
+    WRONG_ENVIRONMENT = "wrong_environment"
+    SOURCE_NOT_ALLOWED = "source_not_allowed"
     CONTRACT_VIOLATION = "contract_violation"
+    UNDECLARED_PROPERTY = "undeclared_property"
+    TOO_LATE = "too_late"
 
 
 class DuplicateCause(StrEnum):

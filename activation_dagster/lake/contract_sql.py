@@ -8,83 +8,30 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 
+from activation_dagster.domain.admission import MAX_LISTED_UNDECLARED, SHOWN_NAME, ends_at
 from activation_dagster.domain.audiences import Measure
-from activation_dagster.domain.contracts import Call, EventContract, EventVersion, PropertyRule, PropertyType
-from activation_dagster.domain.lexical import MAX_EXACT_INTEGER
-from activation_dagster.domain.times import DATE_PATTERN, INSTANT_PATTERN
-
-NUMBERS = (PropertyType.INTEGER, PropertyType.NUMBER)
-
-
-def literal(text: str) -> str:
-    """A SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _text(leaf: str) -> str:
-    return f"substr({leaf}, 2, length({leaf}) - 2)"
-
-
-def _has_type(leaf: str, wanted: PropertyType) -> str:
-    """SQL that is true where the JSON text `leaf` is of a promised type; never null for a leaf that is not null."""
-    # Of all JSON texts only a number begins with a character from '-' to '9': a comparison, where a pattern would cost.
-    number = f"({leaf} >= '-' and {leaf} < ':')"
-    match wanted:
-        case PropertyType.STRING:
-            return f"starts_with({leaf}, '\"')"
-        case PropertyType.BOOLEAN:
-            return f"({leaf} in ('true', 'false'))"
-        case PropertyType.NUMBER:
-            return number
-        case PropertyType.INTEGER:
-            value = f"try_cast({leaf} as double)"
-            return f"({number} and {value} = trunc({value}) and abs({value}) <= {MAX_EXACT_INTEGER})"
-        case PropertyType.TIMESTAMP:
-            text = _text(leaf)
-            return (
-                f"(starts_with({leaf}, '\"') and regexp_full_match({text}, {literal(INSTANT_PATTERN)})"
-                f" and try_cast(substr({text}, 1, 10) as date) is not null)"
-            )
-        case PropertyType.DATE:
-            text = _text(leaf)
-            return (
-                f"(starts_with({leaf}, '\"') and regexp_full_match({text}, {literal(DATE_PATTERN)})"
-                f" and try_cast({text} as date) is not null)"
-            )
-        case PropertyType.OBJECT:
-            return f"starts_with({leaf}, '{{')"
-        case PropertyType.ARRAY:
-            return f"starts_with({leaf}, '[')"
-
-
-def _breaches(rule: PropertyRule, section: str, leaf: str) -> list[tuple[str, str]]:
-    """How the JSON text `leaf` can break a rule: SQL that is true where it does, never null, and what is said of it."""
-    path = f"{section}.{rule.name}"
-    typed = _has_type(leaf, rule.type)
-    found: list[tuple[str, str]] = []
-    if rule.is_required:
-        found.append((f"{leaf} is null", f"{path}: required"))
-    found.append((f"({leaf} is not null and not {typed})", f"{path}: type {rule.type}"))
-    if rule.enum:
-        allowed = ", ".join(literal(json.dumps(value, ensure_ascii=False)) for value in rule.enum)
-        found.append(
-            (f"({leaf} is not null and {typed} and {leaf} not in ({allowed}))", f"{path}: enum {'|'.join(rule.enum)}")
-        )
-    is_number = rule.type in NUMBERS
-    for bound, sign, word in ((rule.minimum, "<", "minimum"), (rule.maximum, ">", "maximum")):
-        if bound is not None and is_number:
-            broken = f"({leaf} is not null and {typed} and try_cast({leaf} as double) {sign} {bound!r})"
-            found.append((broken, f"{path}: {word} {bound:g}"))
-    return found
-
-
-def _violations(breaches: Sequence[tuple[str, str]]) -> str:
-    """SQL for all violations, one a line, or null; their texts are put together for the few events that have any."""
-    if not breaches:
-        return "null::varchar"
-    any_of = " or ".join(condition for condition, _ in breaches)
-    texts = ", ".join(f"case when {condition} then {literal(text)} end" for condition, text in breaches)
-    return f"case when {any_of} then concat_ws(chr(10), {texts}) end"
+from activation_dagster.domain.contracts import (
+    NUMBERS,
+    Call,
+    EventContract,
+    EventVersion,
+    LateData,
+    LifecycleState,
+    PropertyRule,
+    PropertyType,
+    Undeclared,
+)
+from activation_dagster.domain.reasons import QuarantineReason
+from activation_dagster.lake.rule_sql import (
+    Place,
+    breaches,
+    extractions,
+    has_type,
+    literal,
+    name,
+    structure,
+    violations,
+)
 
 
 def _amount(measure: Measure, leaves: Mapping[str, str], numbers: Collection[str]) -> str:
@@ -94,11 +41,11 @@ def _amount(measure: Measure, leaves: Mapping[str, str], numbers: Collection[str
     JSON's true and "5" would be cast to numbers.
     """
     factors = [
-        f"try_cast({leaves[name]} as double)"
-        if name in numbers
-        else f"case when {_has_type(leaves[name], PropertyType.NUMBER)} then try_cast({leaves[name]} as double) end"
-        for name in (measure.sum_of, measure.times)
-        if name
+        f"try_cast({leaves[one]} as double)"
+        if one in numbers
+        else f"case when {has_type(leaves[one], PropertyType.NUMBER)} then try_cast({leaves[one]} as double) end"
+        for one in (measure.sum_of, measure.times)
+        if one
     ]
     return f"coalesce(try_cast(round({' * '.join(factors)} * 1000000) as bigint), 0)"
 
@@ -106,28 +53,55 @@ def _amount(measure: Measure, leaves: Mapping[str, str], numbers: Collection[str
 def _object(leaves: Mapping[str, str]) -> str:
     """SQL for a JSON object of JSON texts: they are written already, and only strung together."""
     members = [
-        f"{literal(json.dumps(name, ensure_ascii=False) + ':')}, coalesce({leaf}, 'null')"
-        for name, leaf in leaves.items()
+        f"{literal(json.dumps(one, ensure_ascii=False) + ':')}, coalesce({leaf}, 'null')"
+        for one, leaf in leaves.items()
     ]
     between = ", ',', "
     return f"concat('{{', {between.join(members)}, '}}')"
 
 
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+class _Leaves:
+    """SQL for every value that is looked at, each extracted once: an object's members from the object's own text.
 
+    `levels` are the extractions, those of a level from what the level before has extracted.
+    """
 
-def _extractions(names: Sequence[str]) -> list[list[str]]:
-    """The names each typed extraction reads: one takes all, unless two differ in case only, as no struct may have."""
-    parts: list[list[str]] = []
-    for name in names:
-        free = (part for part in parts if name.lower() not in {taken.lower() for taken in part})
-        part = next(free, None)
-        if part is None:
-            parts.append([name])
-        else:
-            part.append(name)
-    return parts
+    def __init__(self, section: str, names: Sequence[str], rules: Sequence[PropertyRule]) -> None:
+        self.levels: list[list[str]] = []
+        self._inside: dict[str, dict[str, str]] = {}
+        self.top = self._extract(0, f"e.{section}", names)
+        self._descend(1, self.top, rules)
+
+    def _extract(self, level: int, text: str, names: Sequence[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        if len(self.levels) == level:
+            self.levels.append([])
+        for part in extractions(names):
+            column = f"leaves_{level}_{len(self.levels[level])}"
+            self.levels[level].append(f"json_transform({text}, {structure(part)}) as {column}")
+            found |= {one: f"{column}.{name(one)}::varchar" for one in part}
+        return found
+
+    def _descend(self, level: int, leaves: Mapping[str, str], rules: Sequence[PropertyRule]) -> None:
+        for rule in rules:
+            if rule.type is PropertyType.OBJECT and rule.properties:
+                leaf = leaves[rule.name]
+                found = self._extract(level, leaf, [member.name for member in rule.properties])
+                self._inside[leaf] = found
+                self._descend(level + 1, found, rule.properties)
+
+    def inside(self, _: PropertyRule, leaf: str) -> dict[str, str] | None:
+        """The leaves of the members of the object whose own leaf is given."""
+        return self._inside.get(leaf)
+
+    def source(self, where: str) -> str:
+        """A relation that holds the events `where` a condition is true, with all that is extracted of them."""
+        found = "ingested_events"
+        for number, level in enumerate(self.levels):
+            limit = f" where {where}" if number == 0 else ""
+            extracted = "".join(f", {column}" for column in level)
+            found = f"(select e.*{extracted} from {found} as e{limit})"
+        return found
 
 
 BASE = (
@@ -138,52 +112,103 @@ BASE = (
 
 
 def selector(contract: EventContract, version: EventVersion) -> str:
-    """SQL over `ingested_events as e` for the events a version judges: they name it, or none and it is the newest."""
+    """SQL over `ingested_events as e` for the events a version judges: they name it, or name none and it is theirs.
+
+    Theirs is the version that their source is pinned to, else the contract's current one.
+    """
     named = version.version
-    versions = f"e.event_version in ({literal(named)}, {literal(named.removeprefix('v'))})"
-    chosen = f"(e.event_version is null or {versions})" if version == contract.newest else versions
+    chosen = f"e.event_version in ({literal(named)}, {literal(named.removeprefix('v'))})"
+    pinned = [literal(source) for source, to in sorted(contract.pinned.items()) if to == named]
+    theirs = [f"e.source in ({', '.join(pinned)})"] if pinned else []
+    if version == contract.current:
+        others = ", ".join(literal(source) for source in sorted(contract.pinned))
+        theirs.append(f"coalesce(e.source not in ({others}), true)" if others else "true")
+    if theirs:
+        chosen = f"((e.event_version is null and ({' or '.join(theirs)})) or {chosen})"
     event = f"e.event_type = {literal(contract.call.value)}"
     if contract.call is Call.TRACK:
         event += f" and e.event_name = {literal(contract.name)}"
     return f"e.fault is null and {event} and {chosen}"
 
 
+def _barred(contract: EventContract, version: EventVersion, environment: str) -> str:
+    """SQL for the reason for which an event may not come at all, or null (`domain/admission.barred`)."""
+    end = ends_at(version.lifecycle)
+    bars: list[tuple[str, QuarantineReason]] = []
+    if version.lifecycle.state in (LifecycleState.DRAFT, LifecycleState.RETIRED):
+        bars.append(("true", QuarantineReason.CONTRACT_NOT_ACTIVE))
+    elif end is not None:
+        over = f"e.received_at >= timestamp '{end:%Y-%m-%d %H:%M:%S}'"
+        bars.append((over, QuarantineReason.CONTRACT_NOT_ACTIVE))
+    if contract.environments and environment not in contract.environments:
+        bars.append(("true", QuarantineReason.WRONG_ENVIRONMENT))
+    if contract.sources:
+        allowed = ", ".join(map(literal, contract.sources))
+        bars.append((f"coalesce(e.source not in ({allowed}), true)", QuarantineReason.SOURCE_NOT_ALLOWED))
+    if not bars:
+        return "null::varchar"
+    return f"case {' '.join(f'when {condition} then {literal(reason)}' for condition, reason in bars)} end"
+
+
+def _undeclared(contract: EventContract, version: EventVersion) -> str:
+    """SQL for the undeclared properties, one a line, or null (`domain/admission.undeclared_in`)."""
+    if contract.undeclared is not Undeclared.QUARANTINE:
+        return "null::varchar"
+    declared = ", ".join(literal(rule.name) for rule in version.properties)
+    names = f"json_keys(e.{contract.section})"
+    if declared:
+        names = f"list_filter({names}, lambda k: k not in ({declared}))"
+    shown = f"case when regexp_full_match(k, {literal(SHOWN_NAME)}) then k else '?' end"
+    first = f"list_sort(list_distinct(list_transform({names}, lambda k: {shown})))[1:{MAX_LISTED_UNDECLARED}]"
+    said = f"list_transform({first}, lambda k: concat({literal(contract.section + '.')}, k, ': undeclared'))"
+    return f"nullif(array_to_string({said}, chr(10)), '')"
+
+
+def _is_late(contract: EventContract) -> str:
+    """SQL that is true where an event was received later than its contract allows (`domain/admission.is_late`)."""
+    if contract.late_data is not LateData.QUARANTINE or contract.late_after_hours is None:
+        return "false"
+    return f"coalesce(e.received_at > e.occurred_at + interval {contract.late_after_hours} hours, false)"
+
+
 def judgement(
     contract: EventContract,
     version: EventVersion,
     *,
+    environment: str = "",
     used: Sequence[str] = (),
     sums: Sequence[Measure] = (),
     identifiers: Mapping[str, str] | None = None,
 ) -> str:
     """A SELECT over `ingested_events` that judges the events of one version.
 
-    Gives the columns of `BASE`, `contract`, `contract_version`, `violations` (one a line, sorted later; null when
-    none), `used_properties` (JSON or null), `measured` (what the event adds to each of `sums`, in millionths, or null),
-    and a column `id_<kind>` for each of `identifiers` (kind → SQL over `e`).
+    Gives the columns of `BASE`, `contract`, `contract_version`, `violations` and `undeclared` (one a line, sorted
+    later; null when none), `barred` (a reason or null), `is_late`, `used_properties` (JSON or null), `measured` (what
+    the event adds to each of `sums`, in millionths, or null), and a column `id_<kind>` for each of `identifiers`
+    (kind → SQL over `e`).
     """
-    summed = {name for measure in sums for name in (measure.sum_of, measure.times) if name}
+    summed = {one for measure in sums for one in (measure.sum_of, measure.times) if one}
     names = sorted({rule.name for rule in version.properties} | set(used) | summed)
-    parts = _extractions(names)
-    leaves = {name: f"leaves_{place}.{_name(name)}::varchar" for place, part in enumerate(parts) for name in part}
-    structures = [literal(json.dumps(dict.fromkeys(part, "JSON"), ensure_ascii=False)) for part in parts]
-    extracted = "".join(
-        f", json_transform(e.{contract.section}, {structure}) as leaves_{place}"
-        for place, structure in enumerate(structures)
+    leaves = _Leaves(contract.section, names, version.properties)
+    top = Place(path=(contract.section,), holder=f"e.{contract.section}")
+    found = violations(
+        [
+            breach
+            for rule in version.properties
+            for breach in breaches(rule, leaves.top[rule.name], top.inside(rule.name, top.holder), inside=leaves.inside)
+        ]
     )
-    violations = _violations(
-        [breach for rule in version.properties for breach in _breaches(rule, contract.section, leaves[rule.name])]
-    )
-    packed = _object({name: leaves[name] for name in used}) if used else "null::varchar"
+    packed = _object({one: leaves.top[one] for one in used}) if used else "null::varchar"
     numbers = {rule.name for rule in version.properties if rule.type in NUMBERS}
-    amounts = ", ".join(_amount(measure, leaves, numbers) for measure in sums)
+    amounts = ", ".join(_amount(measure, leaves.top, numbers) for measure in sums)
     measured = f"[{amounts}]" if sums else "null::bigint[]"
     named = "".join(f", {sql} as id_{kind}" for kind, sql in (identifiers or {}).items())
     return (
         f"select {BASE}, {literal(contract.slug)} as contract, {literal(version.version)} as contract_version, "
-        f"{violations} as violations, {packed} as used_properties, {measured} as measured{named}\n"
-        f"from (select e.*{extracted} from ingested_events as e\n"
-        f"      where {selector(contract, version)}) as e"
+        f"{found} as violations, {_undeclared(contract, version)} as undeclared, "
+        f"{_barred(contract, version, environment)} as barred, {_is_late(contract)} as is_late, "
+        f"{packed} as used_properties, {measured} as measured{named}\n"
+        f"from {leaves.source(selector(contract, version))} as e"
     )
 
 
@@ -193,6 +218,7 @@ def unjudged(versions: Sequence[tuple[EventContract, EventVersion]], identifiers
     named = "".join(f", null::varchar as id_{kind}" for kind in identifiers)
     return (
         f"select {BASE}, null::varchar as contract, null::varchar as contract_version, null::varchar as violations, "
-        f"null::varchar as used_properties, null::bigint[] as measured{named}, e.fault\n"
+        f"null::varchar as undeclared, null::varchar as barred, false as is_late, null::varchar as used_properties, "
+        f"null::bigint[] as measured{named}, e.fault\n"
         f"from ingested_events as e where not ({judged})"
     )

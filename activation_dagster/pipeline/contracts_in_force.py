@@ -16,7 +16,7 @@ from activation_dagster.state.batches import kept_contract_set
 
 @lru_cache(maxsize=8)
 def _loaded(root: Path, environment: str, _fingerprint: str) -> ContractSet:
-    return load_contracts(root, environment=environment)
+    return load_contracts(root, environment=environment, needs_examples=False)
 
 
 def contracts_today(places: Places) -> ContractSet:
@@ -49,4 +49,4 @@ def contracts_of(places: Places, batch: Batch) -> ContractSet:
             path = Path(folder) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        return load_contracts(Path(folder), environment=places.environment)
+        return load_contracts(Path(folder), environment=places.environment, needs_examples=False)

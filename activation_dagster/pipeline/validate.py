@@ -44,6 +44,7 @@ def _judge(run: BatchRun) -> None:
             judgement(
                 contract,
                 version,
+                environment=run.batch.environment,
                 used=run.contracts.used_properties(contract),
                 sums=run.contracts.sums(contract),
                 identifiers=identifiers,
@@ -58,18 +59,18 @@ def _judge(run: BatchRun) -> None:
 def _versions_asked_for(run: BatchRun) -> list[tuple[EventContract, EventVersion]]:
     """The versions that judge some event, at least one; each one reads the batch once more."""
     asked = run.engine.rows(
-        "select distinct event_type, case when event_type = 'track' then event_name end, event_version "
+        "select distinct event_type, case when event_type = 'track' then event_name end, event_version, source "
         "from ingested_events where fault is null"
     )
     found: dict[tuple[str, str], tuple[EventContract, EventVersion]] = {}
-    for call, name, named in asked:
+    for call, name, named, source in asked:
         contract = run.contracts.contract_for(call, name)
-        version = contract.version(named) if contract is not None else None
+        version = contract.version(named, source) if contract is not None else None
         if contract is not None and version is not None:
             found[contract.slug, version.version] = (contract, version)
     if not found:
         contract = next(iter(run.contracts.events.values()))
-        return [(contract, contract.newest)]
+        return [(contract, contract.current)]
     return [found[key] for key in sorted(found)]
 
 

@@ -5,9 +5,12 @@ One entry a type, one line a constraint: what the format learns next (formats, l
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
-from activation_dagster.domain.contracts import EventVersion, PropertyRule, PropertyType
+from activation_dagster.domain.contracts import NUMBERS, EventVersion, PropertyRule, PropertyType
+from activation_dagster.domain.formats import FORMAT_PATTERNS, Format
 from activation_dagster.domain.lexical import MAX_EXACT_INTEGER
 from activation_dagster.domain.times import read_date, read_instant
 
@@ -23,7 +26,16 @@ def _is_date(text: str) -> bool:
     return read_date(text) is not None
 
 
-FORMATS = {TIMESTAMP: _is_instant, DATE: _is_date}
+def _is_of(wanted: Format) -> Callable[[str], bool]:
+    pattern = re.compile(FORMAT_PATTERNS[wanted])
+    return lambda text: pattern.fullmatch(text) is not None
+
+
+FORMATS: dict[str, Callable[[str], bool]] = {
+    TIMESTAMP: _is_instant,
+    DATE: _is_date,
+    **{wanted.value: _is_of(wanted) for wanted in Format},
+}
 """The formats of a comparable schema, which the compatibility engine asserts."""
 
 _LEAP = r"(19(0[48]|[2468][048]|[13579][26])|20([02468][048]|[13579][26])|21(0[48]|[2468][048]|[13579][26]))"
@@ -57,48 +69,80 @@ _COMPARED: dict[PropertyType, dict[str, Any]] = {
 }
 
 
+def _whole(pattern: str) -> str:
+    """A pattern that is held against the whole text, as JSON Schema must be told."""
+    return f"^(?:{pattern})$"
+
+
 def _with_constraints(schema: dict[str, Any], rule: PropertyRule) -> dict[str, Any]:
     found = dict(schema)
     if rule.description:
         found["description"] = rule.description
     if rule.enum:
         found["enum"] = list(rule.enum)
-    if rule.type in (PropertyType.INTEGER, PropertyType.NUMBER):
+    if rule.type in NUMBERS:
         if rule.minimum is not None:
             found["minimum"] = max(rule.minimum, found.get("minimum", rule.minimum))
         if rule.maximum is not None:
             found["maximum"] = min(rule.maximum, found.get("maximum", rule.maximum))
+    if rule.type is PropertyType.STRING:
+        if rule.min_length is not None:
+            found["minLength"] = rule.min_length
+        if rule.max_length is not None:
+            found["maxLength"] = rule.max_length
+        if rule.pattern is not None:
+            found["pattern"] = _whole(rule.pattern)
+    return found
+
+
+def _may_be_null(rule: PropertyRule) -> bool:
+    """Whether null may stand there: it counts as absent unless the contract says otherwise."""
+    return rule.is_nullable is True or (not rule.is_required and rule.is_nullable is None)
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    found = {**schema, "type": [schema["type"], "null"]}
+    if "enum" in found:
+        found["enum"] = [*found["enum"], None]
     return found
 
 
 def judging_property(rule: PropertyRule) -> dict[str, Any]:
-    """What one property's value must satisfy; null counts as absent, so a property that may be absent may be null."""
+    """What one property's value, or an array's item, must satisfy exactly if `violations_of` finds no fault in it."""
     found = _with_constraints(_JUDGED[rule.type], rule)
-    if not rule.is_required:
-        found["type"] = [found["type"], "null"]
-        if "enum" in found:
-            found["enum"] = [*found["enum"], None]
-    return found
+    if rule.type is PropertyType.STRING and rule.format is not None:
+        found["allOf"] = [{"pattern": _whole(FORMAT_PATTERNS[rule.format])}]
+    if rule.type is PropertyType.OBJECT and rule.properties:
+        found |= _members(rule.properties, judging_property)
+    if rule.type is PropertyType.ARRAY and rule.items is not None:
+        found["items"] = judging_property(rule.items)
+    return _or_null(found) if _may_be_null(rule) else found
 
 
 def comparable_property(rule: PropertyRule) -> dict[str, Any]:
-    """The same promise for comparing: without null, which says nothing that absence does not say."""
-    return _with_constraints(_COMPARED[rule.type], rule)
+    """The same promise for comparing: without a null that says nothing that absence does not say."""
+    found = _with_constraints(_COMPARED[rule.type], rule)
+    if rule.type is PropertyType.STRING and rule.format is not None:
+        found["format"] = rule.format.value
+    if rule.type is PropertyType.OBJECT and rule.properties:
+        found |= _members(rule.properties, comparable_property)
+    if rule.type is PropertyType.ARRAY and rule.items is not None:
+        found["items"] = comparable_property(rule.items)
+    return _or_null(found) if rule.is_nullable is True else found
 
 
 def judging_schema(version: EventVersion) -> dict[str, Any]:
     """A JSON Schema (2020-12) that accepts the properties (or traits) of an event exactly if `judge` finds no fault."""
-    return _object(version, {rule.name: judging_property(rule) for rule in version.properties}) | {"$schema": DIALECT}
+    return {"type": "object", **_members(version.properties, judging_property), "$schema": DIALECT}
 
 
 def comparable_schema(version: EventVersion) -> dict[str, Any]:
     """A JSON Schema of what a version promises, for the compatibility engine (`Policy.DECLARED`, with `FORMATS`)."""
-    return _object(version, {rule.name: comparable_property(rule) for rule in version.properties})
+    return {"type": "object", **_members(version.properties, comparable_property)}
 
 
-def _object(version: EventVersion, properties: dict[str, Any]) -> dict[str, Any]:
+def _members(rules: tuple[PropertyRule, ...], schema_of: Callable[[PropertyRule], dict[str, Any]]) -> dict[str, Any]:
     return {
-        "type": "object",
-        "properties": properties,
-        "required": [rule.name for rule in version.properties if rule.is_required],
+        "properties": {rule.name: schema_of(rule) for rule in rules},
+        "required": [rule.name for rule in rules if rule.is_required],
     }

@@ -14,13 +14,16 @@ from activation_dagster.domain.audiences import (
     TraitCondition,
 )
 from activation_dagster.domain.consent import ConsentMapping, ConsentRules, Purpose, Region
-from activation_dagster.domain.contracts import Call, EventContract, EventVersion, PropertyRule
+from activation_dagster.domain.contracts import Call, EventContract, EventVersion
 from activation_dagster.domain.destinations import DestinationContract, Endpoint
 from activation_dagster.domain.identity import IdentifierKind, IdentityRules
 from activation_dagster.domain.workflows import EntryTrigger, EventTrigger, Workflow
 from activation_dagster.errors import ContractsInvalid, Fault
 from activation_dagster.registry import shapes
 from activation_dagster.registry.contract_set import ContractSet, FailureMode, Owner, fingerprint
+from activation_dagster.registry.event_terms import lifecycle_of, mistakes_of_terms
+from activation_dagster.registry.event_versions import mistakes_of, version_of
+from activation_dagster.registry.examples import ENDING, mistakes_of_examples
 from activation_dagster.registry.files import read_shape, suggestion
 
 NAME = re.compile(shapes.NAME)
@@ -33,9 +36,10 @@ PLACE = re.compile(rf"({'|'.join(SINGLE)})\.yaml|(({'|'.join(FOLDERS)})|events/[
 class _Loading:
     """One reading of the folder: what was understood so far, and the faults."""
 
-    def __init__(self, root: Path, environment: str) -> None:
+    def __init__(self, root: Path, environment: str, *, needs_examples: bool) -> None:
         self.root = root
         self.environment = environment
+        self.needs_examples = needs_examples
         self.faults: list[Fault] = []
         self.owners: dict[str, Owner] = {}
         self.events: dict[str, EventContract] = {}
@@ -99,16 +103,18 @@ class _Loading:
                 self.fault(name, "", "has no contract.yaml that names its owner; add one.")
                 continue
             about = read_shape(about_path, self.root, shapes.EventFile, self.faults)
+            files = [path for path in sorted(folder.glob("*")) if path.suffix in (".yaml", ".json")]
             versions = [
                 (path, shape)
-                for path in sorted(folder.glob("*"))
-                if path.suffix in (".yaml", ".json") and path.name != "contract.yaml"
+                for path in files
+                if path.name != "contract.yaml" and not path.stem.endswith(ENDING)
                 if (shape := read_shape(path, self.root, shapes.VersionFile, self.faults)) is not None
             ]
             if about is None:
                 continue
             self.owner(f"{name}/contract.yaml", about.owner)
             self.event(folder.name, about, versions)
+            self.examples(folder, [path for path in files if path.stem.endswith(ENDING)])
 
     def event(self, slug: str, about: shapes.EventFile, versions: list[tuple[Path, shapes.VersionFile]]) -> None:
         built: list[EventVersion] = []
@@ -117,31 +123,12 @@ class _Loading:
             name = path.relative_to(self.root).as_posix()
             if path.stem != shape.version:
                 self.fault(name, "version", f"says '{shape.version}', but the file is {path.name}; make them equal.")
-            for required in shape.required:
-                self.known(name, "required", "property", required, list(shape.properties), "among its properties")
             if about.call is not Call.TRACK and shape.event_name != about.call:
                 self.fault(name, "event_name", f"must be '{about.call}' for an {about.call} contract.")
-            for bad in [prop for prop in shape.properties if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_ -]*", prop)]:
-                self.fault(name, f"properties.{bad}", "has a name with characters other than letters, digits, _ and -.")
+            for where, sentence in mistakes_of(shape, owners=self.owners, kinds=self.kinds):
+                self.fault(name, where, sentence)
             names.add(shape.event_name)
-            built.append(
-                EventVersion(
-                    version=shape.version,
-                    properties=tuple(
-                        PropertyRule(
-                            name=prop,
-                            type=rule.type,
-                            is_required=prop in shape.required,
-                            enum=tuple(rule.enum),
-                            minimum=rule.minimum,
-                            maximum=rule.maximum,
-                            is_pii=rule.pii,
-                            description=rule.description,
-                        )
-                        for prop, rule in shape.properties.items()
-                    ),
-                )
-            )
+            built.append(version_of(shape, lifecycle_of(about, shape.version)))
         if not built:
             self.fault(f"events/{slug}", "", "has no version file that could be read; add v1.yaml.")
             return
@@ -151,6 +138,9 @@ class _Loading:
         for other in self.events.values():
             if other.call == about.call and other.name == event_name:
                 self.fault(f"events/{slug}", "event_name", f"is '{event_name}', as in events/{other.slug}; keep one.")
+        published = [version.version for version in built]
+        for where, sentence in mistakes_of_terms(about, published, owners=self.owners):
+            self.fault(f"events/{slug}/contract.yaml", where, sentence)
         self.events[slug] = EventContract(
             slug=slug,
             call=about.call,
@@ -159,7 +149,35 @@ class _Loading:
             criticality=about.criticality,
             description=about.description,
             versions=tuple(sorted(built, key=lambda version: int(version.version[1:]))),
+            consumers=tuple(about.consumers),
+            environments=tuple(about.environments),
+            sources=tuple(about.sources),
+            late_data=about.late_data,
+            late_after_hours=about.late_after_hours,
+            undeclared=about.undeclared,
+            compatibility=about.compatibility,
+            pinned=about.pinned,
         )
+
+    def examples(self, folder: Path, files: list[Path]) -> None:
+        """Each version's examples; that each version has some is asked of today's files only (`load_contracts`)."""
+        contract = self.events.get(folder.name)
+        if not self.needs_examples or contract is None:
+            return
+        by_version = {path.stem.removesuffix(ENDING): path for path in files}
+        for version in contract.versions:
+            path = by_version.pop(version.version, None)
+            if path is None:
+                advice = f"add {version.version}{ENDING}.yaml with one event that keeps it and one that does not."
+                self.fault(f"events/{folder.name}/{version.version}", "", f"has no examples; {advice}")
+            elif (shape := read_shape(path, self.root, shapes.ExamplesFile, self.faults)) is not None:
+                for where, sentence in mistakes_of_examples(contract, version, shape):
+                    self.fault(path.relative_to(self.root).as_posix(), where, sentence)
+        for name, path in by_version.items():
+            hint = suggestion(name, [version.version for version in contract.versions])
+            self.fault(
+                path.relative_to(self.root).as_posix(), "", f"is of a version '{name}' that does not exist.{hint}"
+            )
 
     def read_identity(self) -> IdentityRules | None:
         shape = read_shape(self.root / "identity.yaml", self.root, shapes.IdentityFile, self.faults)
@@ -300,7 +318,7 @@ class _Loading:
         assert event is not None
         if not self.known(file, path, "event", event, list(contracts), "promised under events/"):
             return None
-        properties = [rule.name for rule in contracts[event].newest.properties]
+        properties = [rule.name for rule in contracts[event].current.properties]
         for prop in [shape.sum, shape.times]:
             if prop is not None:
                 self.known(file, path, "property", prop, properties, f"promised by '{event}'")
@@ -443,15 +461,17 @@ def _workflow(workflow_id: str, shape: shapes.WorkflowFile, trigger: EventTrigge
     )
 
 
-def load_contracts(root: Path, *, environment: str) -> ContractSet:
+def load_contracts(root: Path, *, environment: str, needs_examples: bool = True) -> ContractSet:
     """Read contracts/ for one environment.
 
-    Raises ContractsInvalid with every fault of every file, sorted.
+    `needs_examples`: examples are looked for and tried too, which is asked of files before they are published; what
+    runs, under today's files or those of an earlier batch, needs promises and not examples. Raises ContractsInvalid
+    with every fault of every file, sorted.
     """
-    loading = _Loading(root, environment)
+    loading = _Loading(root, environment, needs_examples=needs_examples)
     loading.read_owners()
-    loading.read_events()
     identity = loading.read_identity()
+    loading.read_events()
     consent = loading.read_consent()
     loading.read_audiences()
     loading.read_destinations()

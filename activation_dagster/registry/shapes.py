@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import date
+from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from activation_dagster.domain.contracts import Call, Criticality, PropertyType
+from activation_dagster.domain.contracts import (
+    Call,
+    Compatibility,
+    Criticality,
+    LateData,
+    LifecycleState,
+    PropertyType,
+    Undeclared,
+)
+from activation_dagster.domain.formats import Format
 
 NAME = r"^[a-z][a-z0-9_]{0,78}$"
 Scalar = str | bool | int | float
@@ -26,6 +37,11 @@ class OwnerFile(Shape):
     owners: dict[str, Owner]
 
 
+class VersionLifecycle(Shape):
+    lifecycle: LifecycleState = Field(strict=False)
+    deprecated_until: date | None = Field(default=None, strict=False)
+
+
 class EventFile(Shape):
     """`events/<event>/contract.yaml`: what may change."""
 
@@ -33,15 +49,54 @@ class EventFile(Shape):
     criticality: Criticality = Field(strict=False)
     call: Call = Field(default=Call.TRACK, strict=False)
     description: str
+    consumers: list[str] = []
+    environments: list[str] = []
+    sources: list[str] = []
+    pinned: dict[str, str] = {}
+    late_data: LateData = Field(default=LateData.ACCEPT, strict=False)
+    late_after_hours: int | None = Field(default=None, ge=1)
+    undeclared: Undeclared = Field(default=Undeclared.KEEP, strict=False)
+    compatibility: Compatibility = Field(default=Compatibility.FULL, strict=False)
+    lifecycle: LifecycleState = Field(default=LifecycleState.ACTIVE, strict=False)
+    deprecated_until: date | None = Field(default=None, strict=False)
+    versions: dict[str, VersionLifecycle] = {}
 
 
 class PropertyShape(Shape):
+    """One property, one property inside an object, or each item of an array. `type: enum` with `values` is a string."""
+
     type: PropertyType = Field(strict=False)
     description: str = ""
+    owner: str = ""
     enum: list[str] = []
+    values: list[str] = []
     minimum: float | None = None
     maximum: float | None = None
+    min_length: int | None = Field(default=None, ge=0)
+    max_length: int | None = Field(default=None, ge=0)
+    pattern: str | None = None
+    format: Format | None = Field(default=None, strict=False)
+    nullable: bool | None = None
+    default: Any = None
     pii: bool = False
+    identifier: str | None = None
+    properties: dict[str, PropertyShape] = {}
+    required: list[str] = []
+    items: PropertyShape | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def enum_is_a_string(cls, content: Any) -> Any:
+        """`type: enum` with `values` is another spelling of a string with an `enum`; nobody else has to know it."""
+        if not isinstance(content, dict) or content.get("type") != "enum":  # pyright: ignore[reportUnknownMemberType]
+            return cast("Any", content)
+        said = cast("dict[str, Any]", content)
+        if not said.get("values") or "enum" in said:
+            raise PydanticCustomError("enum", "is an enum, which says its strings once, in `values`; list them there.")
+        return {key: value for key, value in said.items() if key != "values"} | {
+            "type": "string",
+            "enum": said["values"],
+        }
 
 
 class VersionFile(Shape):
@@ -51,6 +106,18 @@ class VersionFile(Shape):
     version: str = Field(pattern=r"^v[1-9][0-9]*$")
     properties: dict[str, PropertyShape]
     required: list[str] = []
+
+
+class InvalidExample(Shape):
+    event: dict[str, Any]
+    violates: list[str] = Field(min_length=1)
+
+
+class ExamplesFile(Shape):
+    """`events/<event>/<version>.examples.yaml|json`: events that keep the promise, and events that break it."""
+
+    valid: list[dict[str, Any]] = Field(min_length=1)
+    invalid: list[InvalidExample] = Field(min_length=1)
 
 
 class IdentityFile(Shape):

@@ -1,13 +1,18 @@
 -- The verdict on every event before repeats are taken out: null reason means that its promise is kept.
 -- grain: one event as received
 select
-    j.* exclude (violations),
-    j.violations,
-    case when j.violations is not null then 'contract_violation' end as reason
+    j.* exclude (violations, undeclared, barred, is_late),
+    case when j.undeclared is null then j.violations else concat_ws(chr(10), j.violations, j.undeclared) end as violations,
+    case
+        when j.barred is not null then j.barred
+        when j.violations is not null then 'contract_violation'
+        when j.undeclared is not null then 'undeclared_property'
+        when j.is_late then 'too_late'
+    end as reason
 from judged_events as j
 union all
 select
-    u.* exclude (violations, fault) replace (c.contract as contract),
+    u.* exclude (violations, undeclared, barred, is_late, fault) replace (c.contract as contract),
     u.violations,
     case
         when u.fault is not null then u.fault

@@ -13,7 +13,7 @@ select
     list_sort(string_split(v.violations, chr(10))) as violations,
     v.contract,
     v.contract_version,
-    coalesce(case when v.reason in ('contract_violation', 'unknown_version') then c.owner end, o.owner) as owner,
+    coalesce(c.owner, o.owner) as owner,
     v.event_type,
     v.event_name,
     v.message_id,

@@ -15,9 +15,10 @@ from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
+from activation_dagster.domain.admission import admission
 from activation_dagster.domain.audiences import Audience, DayOfActivity, Measure, matches
 from activation_dagster.domain.consent import ConsentRecord, ConsentStatus, current_choice, judge_consent
-from activation_dagster.domain.contracts import EventContract, judge
+from activation_dagster.domain.contracts import EventContract
 from activation_dagster.domain.events import TIMES, envelope_fault, occurred_at
 from activation_dagster.domain.identity import Identifier, profile_id
 from activation_dagster.domain.lexical import read_event
@@ -106,10 +107,11 @@ def at(event: Mapping[str, Any], path: str) -> Any:
 
 
 class PlainJob:
-    """The platform's meaning: give it batches in order, then deliver."""
+    """The platform's meaning: give it batches in order, then deliver. All of them come from one source."""
 
-    def __init__(self, contracts: ContractSet, *, dedupe_window: timedelta) -> None:
+    def __init__(self, contracts: ContractSet, *, dedupe_window: timedelta, source: str = "shop") -> None:
         self._contracts = contracts
+        self._source = source
         self._measures = contracts.measures()
         self._window = dedupe_window
         self._taken: dict[str, datetime] = {}
@@ -181,23 +183,33 @@ class PlainJob:
         if contract is None:
             return message_id, QuarantineReason.UNKNOWN_EVENT
         named = at(event, "context.protocols.event_version")
-        version = contract.version(None if named is None else str(named))
+        version = contract.version(None if named is None else str(named), self._source)
         if version is None:
             return message_id, QuarantineReason.UNKNOWN_VERSION
-        if judge(contract, version, event.get(contract.section)):
-            return message_id, QuarantineReason.CONTRACT_VIOLATION
         times = {name: read_instant(event[name]) if event.get(name) else None for name in TIMES}
         received = times["receivedAt"] or sealed_at
+        happened = occurred_at(
+            timestamp=times["timestamp"],
+            original=times["originalTimestamp"],
+            sent=times["sentAt"],
+            received=received,
+        )
+        reason, _ = admission(
+            contract,
+            version,
+            event.get(contract.section),
+            environment=self._contracts.environment,
+            source=self._source,
+            occurred_at=happened,
+            received_at=received,
+        )
+        if reason is not None:
+            return message_id, reason
         return message_id, Accepted(
             event=event,
             contract=contract,
             message_id=message_id,
-            occurred_at=occurred_at(
-                timestamp=times["timestamp"],
-                original=times["originalTimestamp"],
-                sent=times["sentAt"],
-                received=received,
-            ),
+            occurred_at=happened,
             received_at=received,
             landed_at=sealed_at,
             ordinal=ordinal,

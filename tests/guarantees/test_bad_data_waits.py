@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -19,6 +20,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as some
 
 from activation_dagster.domain.reasons import QuarantineReason as Reason
+from activation_dagster.settings import Settings
 from tests.destinations.far_end import FarEnd
 from tests.guarantees.events import Whole, choice, identify, page, purchase, track, written
 from tests.guarantees.shop import NOW, Row, Shop, every_event_is_in_one_place, far_end_in
@@ -54,6 +56,39 @@ def sold(message_id: str, **change: Any) -> bytes:
 
 def unread(line: bytes, reason: Reason) -> Bad:
     return Bad(line=line, reason=reason, is_read=False)
+
+
+TERMS: dict[str, str] = {
+    "sketched": "lifecycle: draft",
+    "buried": "lifecycle: retired",
+    "passing": "lifecycle: deprecated\ndeprecated_until: 2025-09-17",
+    "leaving": "lifecycle: deprecated\ndeprecated_until: 2025-09-18",
+    "elsewhere": "environments: [production]",
+    "borrowed": "sources: [warehouse]",
+    "closed": "undeclared: quarantine",
+    "punctual": "late_data: quarantine\nlate_after_hours: 23",
+    "patient": "late_data: quarantine\nlate_after_hours: 24",
+}
+"""Events whose contract.yaml asks for more than their versions do; received at NOW, they happened a day before."""
+
+
+def with_terms(folder: Path) -> Path:
+    """The contracts, and one more for each of `TERMS`."""
+    contracts = folder / "contracts"
+    shutil.copytree(Settings().contracts, contracts)
+    for name, terms in TERMS.items():
+        event = contracts / "events" / name
+        event.mkdir()
+        (event / "contract.yaml").write_text(f"owner: growth\ncriticality: standard\ndescription: A test.\n{terms}\n")
+        (event / "v1.yaml").write_text(f"event_name: {name}\nversion: v1\nproperties: {{a: {{type: integer}}}}\n")
+    return contracts
+
+
+def bound(name: str, message_id: str, **properties: Any) -> bytes:
+    """An event of one of `TERMS`, sent and received a day after it happened."""
+    whole = track(name, message_id, at=BEFORE, user="ann", properties={"a": 1} | properties)
+    now = NOW.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return written(whole | {"sentAt": now, "receivedAt": now})[0]
 
 
 def bad_lines(message_id: str) -> dict[str, Bad]:
@@ -110,6 +145,16 @@ def bad_lines(message_id: str) -> dict[str, Bad]:
         "missing property": Bad(line=sold(message_id, product_id=None), reason=Reason.CONTRACT_VIOLATION, owner="shop"),
         "not in the list": Bad(line=sold(message_id, currency="XXX"), reason=Reason.CONTRACT_VIOLATION, owner="shop"),
         "a half of one": Bad(line=sold(message_id, quantity=1.5), reason=Reason.CONTRACT_VIOLATION, owner="shop"),
+        "a draft": Bad(line=bound("sketched", message_id), reason=Reason.CONTRACT_NOT_ACTIVE, owner="growth"),
+        "retired": Bad(line=bound("buried", message_id), reason=Reason.CONTRACT_NOT_ACTIVE, owner="growth"),
+        "past its last day": Bad(line=bound("passing", message_id), reason=Reason.CONTRACT_NOT_ACTIVE, owner="growth"),
+        "of production": Bad(line=bound("elsewhere", message_id), reason=Reason.WRONG_ENVIRONMENT, owner="growth"),
+        "of another source": Bad(line=bound("borrowed", message_id), reason=Reason.SOURCE_NOT_ALLOWED, owner="growth"),
+        "undeclared": Bad(line=bound("closed", message_id, b=1), reason=Reason.UNDECLARED_PROPERTY, owner="growth"),
+        "undeclared and wrong": Bad(
+            line=bound("closed", message_id, a="x", b=1), reason=Reason.CONTRACT_VIOLATION, owner="growth"
+        ),
+        "late": Bad(line=bound("punctual", message_id), reason=Reason.TOO_LATE, owner="growth"),
         "too old to be true": Bad(
             line=written(identify(message_id, at=BEFORE, user="ann", age=900))[0],
             reason=Reason.CONTRACT_VIOLATION,
@@ -119,6 +164,8 @@ def bad_lines(message_id: str) -> dict[str, Bad]:
 
 
 KINDS = sorted(bad_lines("m"))
+GOOD_TERMS = ("leaving", "closed", "patient")
+"""Events of `TERMS` that keep to them."""
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +177,7 @@ def far_end(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarEnd]:
 @pytest.fixture
 def shop(tmp_path: Path, far_end: FarEnd, state_url: str) -> Shop:
     """An empty shop, on SQLite and on PostgreSQL."""
-    return Shop(folder=tmp_path, address=far_end.address, state_url=state_url)
+    return Shop(folder=tmp_path, address=far_end.address, state_url=state_url, contracts=with_terms(tmp_path))
 
 
 # -- each kind --------------------------------------------------------------------------------------------------------
@@ -148,13 +195,15 @@ class Waiting:
 
 @pytest.fixture(scope="module")
 def waiting(far_end: FarEnd, tmp_path_factory: pytest.TempPathFactory) -> Waiting:
-    shop = Shop(folder=tmp_path_factory.mktemp("waiting"), address=far_end.address)
+    folder = tmp_path_factory.mktemp("waiting")
+    shop = Shop(folder=folder, address=far_end.address, contracts=with_terms(folder))
     bad = {kind: bad_lines(f"bad-{kind}")[kind] for kind in KINDS}
     first, *rest = written(
         identify("g1", at=BEFORE, user="ann", country="US"),
         good("g2"),
         choice("g3", at=BEFORE, user="ann", marketing=True),
     )
+    rest += [bound(name, f"g-{name}") for name in GOOD_TERMS]
     segment = shop.land([first, *(found.line for found in bad.values()), b"", b"  ", *rest], at=NOW)
     shop.work()
     sent = shop.deliver().sent
@@ -169,7 +218,7 @@ def test_a_bad_event_waits_with_its_reason_its_owner_and_its_bytes(kind: str, wa
     bad, row = waiting.bad[kind], waiting.quarantined[kind]
     assert (row["reason"], row["owner"]) == (bad.reason, bad.owner)
     assert row["payload"] == bad.line
-    assert bool(row["violations"]) == (bad.reason is Reason.CONTRACT_VIOLATION)
+    assert bool(row["violations"]) == (bad.reason in (Reason.CONTRACT_VIOLATION, Reason.UNDECLARED_PROPERTY))
     assert (row["message_id"] == f"bad-{kind}") == bad.is_read
 
 
@@ -179,7 +228,7 @@ def test_there_is_a_bad_event_for_every_reason(waiting: Waiting) -> None:
 
 def test_what_waits_blocks_nothing(waiting: Waiting) -> None:
     found = waiting.shop.totals()
-    assert (found.accepted, found.quarantined, found.duplicate) == (3, len(KINDS), 0)
+    assert (found.accepted, found.quarantined, found.duplicate) == (3 + len(GOOD_TERMS), len(KINDS), 0)
     assert found.conserved
     assert waiting.sent == 1
     every_event_is_in_one_place(waiting.shop, waiting.shop.lake())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from activation_dagster.domain.contracts import (
     PropertyType,
     judge,
 )
+from activation_dagster.domain.formats import COUNTRIES, CURRENCIES, Format
 from activation_dagster.domain.lexical import read_event
+from activation_dagster.domain.patterns import fault_of_pattern
 from activation_dagster.domain.reasons import QuarantineReason
 from activation_dagster.domain.times import read_date, read_instant
 from activation_dagster.lake.contract_sql import BASE, judgement, unjudged
@@ -176,19 +178,85 @@ enums = st.lists(
 ).map(tuple)
 
 
+patterns = st.sampled_from(
+    [
+        "",
+        "a|b.c",
+        "[A-Z]{3}",
+        "[^a-z]*",
+        ".+",
+        "(?:a|é)*",
+        r"\\",
+        "'+",
+        '"',
+        "20[0-9]{2}-.*",
+        "[ -~]{1,4}",
+        r"a\.b",
+        "😀?",
+    ]
+)
+ESCAPED = ["\\", '"', "\n", "a\nb", "\t", "\x7f", "\u2028", "/", "😀", "e\u0301", "a.b", "axb", "<&>", "\x01"]
+"""Texts that JSON may write with an escape, or whose length could be counted in other ways."""
+FORMATTED = [
+    "ann@example.com",
+    "ann@example",
+    "ann+x@mail.example.co.uk",
+    "@example.com",
+    "a@b.c\n",
+    "ünn@example.com",
+    "https://shop.example/mugs?a=1%20b",
+    "/mugs",
+    "mailto:a",
+    "https://shop.example/é",
+    "x:%zz",
+    "123e4567-e89b-12d3-a456-426614174000",
+    "123E4567-E89B-12D3-A456-426614174000",
+    "123e4567e89b12d3a456426614174000",
+    "+4915112345678",
+    "+0015112345",
+    "004915112345678",
+    "GB",
+    "UK",
+    "gb",
+    "ZW",
+    "EUR",
+    "eur",
+    "XXX",
+    "DEM",
+]
+lengths = st.none() | st.none() | st.integers(0, 4)
+
+
 @st.composite
-def rules(draw: st.DrawFn) -> PropertyRule:
+def rules(draw: st.DrawFn, depth: int = 0, name: str | None = None) -> PropertyRule:
+    """A rule; of objects and arrays often with rules inside, down to three levels."""
+    is_deep, is_item = draw(st.booleans()) and depth < 3, name == ""
+    kinds = [*PropertyType, PropertyType.STRING, PropertyType.STRING, PropertyType.OBJECT, PropertyType.ARRAY]
+    wanted = draw(st.sampled_from(kinds))
+    is_text = wanted is PropertyType.STRING
+    inside = wanted is PropertyType.OBJECT and is_deep
     return PropertyRule(
-        name=draw(names),
-        type=draw(st.sampled_from(PropertyType)),
-        is_required=draw(st.booleans()),
+        name=draw(names) if name is None else name,
+        type=wanted,
+        is_required=not is_item and draw(st.booleans()),
         enum=draw(enums | st.just(())),
         minimum=draw(st.none() | st.none() | numbers.map(float)),
         maximum=draw(st.none() | st.none() | numbers.map(float)),
+        format=draw(st.none() | st.sampled_from(Format)) if is_text else None,
+        pattern=draw(st.none() | patterns) if is_text else None,
+        min_length=draw(lengths) if is_text else None,
+        max_length=draw(lengths) if is_text else None,
+        is_nullable=draw(st.sampled_from([None, None, None, True, False])),
+        properties=draw(st.lists(rules(depth + 1), max_size=3, unique_by=_name).map(tuple)) if inside else (),
+        items=draw(rules(depth + 1, "")) if wanted is PropertyType.ARRAY and is_deep else None,
     )
 
 
-rule_lists = st.lists(rules(), max_size=5, unique_by=lambda rule: rule.name).map(tuple)
+def _name(rule: PropertyRule) -> str:
+    return rule.name
+
+
+rule_lists = st.lists(rules(), max_size=5, unique_by=_name).map(tuple)
 
 
 def fitting(rule: PropertyRule) -> st.SearchStrategy[Any]:
@@ -200,11 +268,21 @@ def fitting(rule: PropertyRule) -> st.SearchStrategy[Any]:
         case PropertyType.BOOLEAN:
             return st.booleans()
         case PropertyType.OBJECT:
-            return st.dictionaries(texts, scalars, max_size=2)
+            return members(rule.properties) if rule.properties else st.dictionaries(texts, scalars, max_size=2)
         case PropertyType.ARRAY:
-            return st.lists(scalars, max_size=2)
+            return st.lists(scalars if rule.items is None else fitting(rule.items) | scalars, max_size=3)
         case _:
-            return spelt | st.sampled_from([*rule.enum, ""])
+            return spelt | texts | st.sampled_from([*rule.enum, "", *ESCAPED]) | st.sampled_from(FORMATTED)
+
+
+@st.composite
+def members(draw: st.DrawFn, asked: Sequence[PropertyRule]) -> dict[str, Any]:
+    """An object with mostly fitting values."""
+    found: dict[str, Any] = {}
+    for rule in asked:
+        if draw(st.integers(0, 4)):
+            found[rule.name] = draw(fitting(rule) | fitting(rule) | values)
+    return found | draw(st.dictionaries(names, values, max_size=1))
 
 
 @st.composite
@@ -212,12 +290,7 @@ def sections(draw: st.DrawFn, asked: Sequence[PropertyRule]) -> Any:
     """What stands where an event's properties should: mostly an object with mostly fitting values."""
     if draw(st.integers(0, 20)) == 0:
         return draw(st.none() | st.just({}))
-    found: dict[str, Any] = {}
-    for rule in asked:
-        if draw(st.integers(0, 4)):
-            found[rule.name] = draw(fitting(rule) | fitting(rule) | values)
-    found |= draw(st.dictionaries(names, values, max_size=2))
-    return found
+    return draw(members(asked))
 
 
 def written(draw: st.DrawFn, event: dict[str, Any]) -> str:
@@ -250,6 +323,10 @@ def cases(draw: st.DrawFn) -> tuple[EventContract, list[str], tuple[str, ...], t
 
 def rule(name: str, kind: PropertyType, **more: Any) -> PropertyRule:
     return PropertyRule(name=name, type=kind, is_required=False, **more)
+
+
+def required(name: str, kind: PropertyType) -> PropertyRule:
+    return PropertyRule(name=name, type=kind, is_required=True)
 
 
 def event(**properties: Any) -> str:
@@ -304,6 +381,93 @@ def test_every_spelling_of_a_time_and_a_date_is_taken_or_refused_alike(engine: E
         refused = {"at": read_instant(text) is None, "on": read_date(text) is None}
         wanted = {"at": "properties.at: type timestamp", "on": "properties.on: type date"}
         assert found[number][0].violations == tuple(wanted[name] for name in wanted if refused[name]), text
+
+
+def test_nested_paths_and_the_first_broken_items_are_listed_alike(engine: Engine) -> None:
+    price = PropertyRule(name="price", type=PropertyType.NUMBER, is_required=True, minimum=0.0)
+    address = rule("address", PropertyType.OBJECT, properties=(required("city", PropertyType.STRING),))
+    items = rule("items", PropertyType.ARRAY, items=rule("", PropertyType.OBJECT, properties=(price, address)))
+    contract = contract_of([address, items])
+    said: list[dict[str, Any]] = [
+        {"address": {}, "items": [{"price": 1}, {"price": "1", "address": {"city": 5}}, 3, None]},
+        {"items": [{"price": 1}, *({"price": -number} for number in range(1, 30))]},
+        {"items": [{"price": 1}] * 30, "address": {"city": "Cork"}},
+        {"items": {}, "address": []},
+    ]
+    found = in_bulk(engine, [contract], [event(**one) for one in said])
+    assert [found[number][0].violations for number in range(len(said))] == [
+        (
+            "properties.address.city: required",
+            "properties.items[1].address.city: type string",
+            "properties.items[1].price: type number",
+            "properties.items[2]: type object",
+        ),
+        tuple(sorted(f"properties.items[{number}].price: minimum 0" for number in range(1, 11))),
+        (),
+        ("properties.address: type object", "properties.items: type array"),
+    ]
+    for number, one in enumerate(said):
+        assert found[number][0].violations == judge(contract, contract.newest, one)
+
+
+def test_null_counts_as_absent_unless_a_property_says_nullable(engine: Engine) -> None:
+    asked = [
+        replace(rule(f"{word}_{said}", PropertyType.STRING), is_required=word == "required", is_nullable=nullable)
+        for word in ("required", "optional")
+        for said, nullable in (("default", None), ("yes", True), ("no", False))
+    ]
+    contract = contract_of(asked)
+    nulls = dict.fromkeys((rule.name for rule in asked), None)
+    found = in_bulk(engine, [contract], [event(**nulls), event()])
+    assert found[0][0].violations == judge(contract, contract.newest, nulls)
+    assert found[0][0].violations == (
+        "properties.optional_no: nullable false",
+        "properties.required_default: required",
+        "properties.required_no: nullable false",
+    )
+    assert found[1][0].violations == judge(contract, contract.newest, {})
+    assert found[1][0].violations == (
+        "properties.required_default: required",
+        "properties.required_no: required",
+        "properties.required_yes: required",
+    )
+
+
+@pytest.mark.parametrize("wanted", Format)
+def test_every_format_takes_and_refuses_the_same_texts(engine: Engine, wanted: Format) -> None:
+    contract = contract_of([rule("x", PropertyType.STRING, format=wanted)])
+    letters = [one + other for one in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" for other in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
+    said = [*FORMATTED, *ESCAPED, *letters, *COUNTRIES, *CURRENCIES, *(f"{code}X" for code in COUNTRIES)]
+    found = in_bulk(engine, [contract], [event(x=text) for text in said])
+    taken = {text for number, text in enumerate(said) if not found[number][0].violations}
+    assert taken == {text for text in said if not judge(contract, contract.newest, {"x": text})}
+    expected = {
+        Format.EMAIL: {"ann@example.com", "ann+x@mail.example.co.uk"},
+        Format.URI: {"https://shop.example/mugs?a=1%20b", "mailto:a"},
+        Format.UUID: {"123e4567-e89b-12d3-a456-426614174000", "123E4567-E89B-12D3-A456-426614174000"},
+        Format.PHONE: {"+4915112345678"},
+        Format.COUNTRY: set(COUNTRIES),
+        Format.CURRENCY: set(CURRENCIES),
+    }
+    assert taken == expected[wanted]
+
+
+written_patterns = st.from_regex(r"\A[ab(|)\[\]*+?{}1,2.^$\\é-]{1,10}\Z")
+
+
+@settings(max_examples=300)
+@given(written_patterns, st.lists(st.text(st.sampled_from("ab12é-.\\\n{}|"), max_size=6), min_size=1, max_size=12))
+@example(r"[\-a]+", ["-a-"])
+@example(r"a{2,}b?", ["aab", "ab"])
+@example(".", ["\n", "é", "\u2028"])
+def test_a_pattern_that_is_taken_means_the_same_in_python_and_in_sql(
+    engine: Engine, pattern: str, said: list[str]
+) -> None:
+    assume(fault_of_pattern(pattern) is None)
+    contract = contract_of([rule("x", PropertyType.STRING, pattern=pattern)])
+    found = in_bulk(engine, [contract], [event(x=text) for text in said])
+    for number, text in enumerate(said):
+        assert found[number][0].violations == judge(contract, contract.newest, {"x": text}), (pattern, text)
 
 
 # -- amounts ----------------------------------------------------------------------------------------------------------

@@ -168,19 +168,45 @@ CASES = [
     ),
     Case(
         model="validate/event_verdicts",
+        name="what may not come at all comes before what breaks its promise, and lateness last",
+        given={
+            "judged_events": rows_of(
+                "ordinal, event_type, event_name, contract, violations, undeclared, barred, is_late",
+                "1, 'track', 'A', 'a', 'properties.x: required', 'properties.y: undeclared', 'source_not_allowed', true",
+                "2, 'track', 'A', 'a', 'properties.x: required', 'properties.y: undeclared', null, true",
+                "3, 'track', 'A', 'a', null, 'properties.y: undeclared', null, true",
+                "4, 'track', 'A', 'a', null, null, null, true",
+            ),
+            "unjudged_events": rows_of(
+                "ordinal, event_type, event_name, contract, violations, undeclared, barred, is_late, fault",
+                "9, 'track', 'B', null::varchar, null::varchar, null::varchar, null::varchar, false, null::varchar",
+            ),
+            "contracts": rows_of("contract, call, name", "'a', 'track', 'A'"),
+        },
+        shown="ordinal, reason, violations",
+        expected=[
+            (1, "source_not_allowed", "properties.x: required\nproperties.y: undeclared"),
+            (2, "contract_violation", "properties.x: required\nproperties.y: undeclared"),
+            (3, "undeclared_property", "properties.y: undeclared"),
+            (4, "too_late", None),
+            (9, "unknown_event", None),
+        ],
+    ),
+    Case(
+        model="validate/event_verdicts",
         name="judged events break their promise or keep it, others wait with the first reason",
         given={
             "judged_events": rows_of(
-                "ordinal, event_type, event_name, contract, violations",
-                "1, 'track', 'A', 'a', null",
-                "2, 'track', 'A', 'a', 'properties.x: required'",
+                "ordinal, event_type, event_name, contract, violations, undeclared, barred, is_late",
+                "1, 'track', 'A', 'a', null::varchar, null::varchar, null::varchar, false",
+                "2, 'track', 'A', 'a', 'properties.x: required', null, null, false",
             ),
             "unjudged_events": rows_of(
-                "ordinal, event_type, event_name, contract, violations, fault",
-                "3, 'track', 'A', null::varchar, null::varchar, null::varchar",
-                "4, 'track', 'B', null, null, null",
-                "5, 'page', 'any', null, null, null",
-                "6, 'track', 'A', null, null, 'invalid_time'",
+                "ordinal, event_type, event_name, contract, violations, undeclared, barred, is_late, fault",
+                "3, 'track', 'A', null::varchar, null::varchar, null::varchar, null::varchar, false, null::varchar",
+                "4, 'track', 'B', null, null, null, null, false, null",
+                "5, 'page', 'any', null, null, null, null, false, null",
+                "6, 'track', 'A', null, null, null, null, false, 'invalid_time'",
             ),
             "contracts": rows_of("contract, call, name", "'a', 'track', 'A'", "'page', 'page', 'page'"),
         },

@@ -8,9 +8,10 @@ from typing import Any, cast
 
 from activation_dagster.domain.compatibility.acceptance import surely_accepts
 from activation_dagster.domain.compatibility.changes import NEITHER, Child, Direction, Finding, Pair, Rule
-from activation_dagster.domain.compatibility.documents import IDLE_ITEMS, Schema
+from activation_dagster.domain.compatibility.documents import Schema
 from activation_dagster.domain.compatibility.instances import candidates, items, sample
 from activation_dagster.domain.compatibility.json_values import text_of
+from activation_dagster.domain.compatibility.keywords import IDLE_ITEMS
 
 
 def _unique_finder(verb: str) -> Callable[[Pair], Iterator[Finding]]:
@@ -139,5 +140,7 @@ def children(pair: Pair) -> Iterator[Child]:
     old, new = pair.old, pair.new
     most = max(len(old.get("prefixItems", [])), len(new.get("prefixItems", [])))
     for place in range(most):
-        yield Child(path=f"/items/{place}", old=old.of_item(place), new=new.of_item(place), lift=_at(place))
-    yield Child(path="/items", old=old.keyword("items"), new=new.keyword("items"), lift=_at(most))
+        yield Child(
+            within="array", path=f"/items/{place}", old=old.of_item(place), new=new.of_item(place), lift=_at(place)
+        )
+    yield Child(within="array", path="/items", old=old.keyword("items"), new=new.keyword("items"), lift=_at(most))

@@ -149,7 +149,7 @@ Lift = Callable[[Schema, Any], Iterator[Any]]
 class Child:
     """A place below a pair. `group` names the keyword whose branches are judged together (allOf, anyOf, oneOf).
 
-    `checks` are the directions that matter there: a pattern that only one side has need not hold the other way round.
+    `within` is the type of value that holds the place, where it is one.
     """
 
     path: str
@@ -157,6 +157,7 @@ class Child:
     new: Schema
     lift: Lift
     group: str = ""
+    within: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

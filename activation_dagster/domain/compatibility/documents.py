@@ -5,9 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
-from urllib.parse import unquote
+from urllib.parse import unquote, urljoin
 
 from activation_dagster.domain.compatibility.json_values import ATOMS, atom_of, key_of, may_match, text_of
+from activation_dagster.domain.compatibility.keywords import (
+    ASSERTING,
+    COMBINERS,
+    IDLE_ITEMS,
+    JUDGES,
+    NOTHING_ASSERTED,
+    TYPE_OF,
+    is_sound,
+)
 from activation_dagster.errors import WrongUse
 
 Body = dict[str, Any]
@@ -15,44 +24,6 @@ Body = dict[str, Any]
 
 _OLD_DRAFT = re.compile(r"draft-0[34567]")
 _SUMS = ("anyOf", "oneOf")
-IDLE_ITEMS = "additionalItems"
-"""Beside no tuple it judges nothing by the text of JSON Schema, and other items for some validators."""
-COMBINERS = ("allOf", "anyOf", "oneOf", "not", "if", "dependentSchemas")
-ASSERTING = frozenset(
-    {
-        "type", "enum", "format", "pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum",
-        "exclusiveMaximum", "multipleOf", "properties", "patternProperties", "additionalProperties", "propertyNames",
-        "required", "minProperties", "maxProperties", "dependentRequired", "dependentSchemas", "prefixItems", "items",
-        "minItems", "maxItems", "uniqueItems", "contains", "minContains", "maxContains", "allOf", "anyOf", "oneOf",
-        "not", "if", "then", "else", "unevaluatedProperties", "unevaluatedItems",
-    }
-)  # fmt: skip
-_TYPE_OF = {"fraction": "number"}
-_JUDGES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("format", "pattern", "minLength", "maxLength"), ("string",)),
-    **dict.fromkeys(
-        ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), ("integer", "fraction")
-    ),
-    **dict.fromkeys(
-        (
-            "properties", "patternProperties", "additionalProperties", "propertyNames", "required", "minProperties",
-            "maxProperties", "dependentRequired", "unevaluatedProperties",
-        ),
-        ("object",),
-    ),
-    **dict.fromkeys(
-        ("prefixItems", "items", "minItems", "maxItems", "uniqueItems", "contains", "unevaluatedItems"), ("array",)
-    ),
-}  # fmt: skip
-"""The types whose values a keyword judges; all others pass it."""
-_NOTHING_ASSERTED: dict[str, tuple[Any, ...]] = {
-    "minLength": (0,), "minItems": (0,), "minProperties": (0,), "uniqueItems": (False,), "required": ([],),
-    "properties": ({},), "patternProperties": ({},), "additionalProperties": (True, {}), "items": (True, {}),
-    "prefixItems": ([],), "propertyNames": (True, {}), "dependentRequired": ({},), "dependentSchemas": ({},),
-    "allOf": ([],), "unevaluatedProperties": (True, {}), "unevaluatedItems": (True, {}), "not": (False,),
-}  # fmt: skip
-
-
 Formats = Mapping[str, Callable[[str], bool]]
 
 
@@ -114,7 +85,16 @@ class Document:
             return beside or target
         return self._cleaned(raw)
 
+    def _checked(self, raw: dict[str, Any]) -> None:
+        """Raises WrongUse for a keyword whose value is of another kind than JSON Schema gives it."""
+        for keyword, value in raw.items():
+            if not is_sound(keyword, value):
+                raise self._fault(
+                    f"holds {keyword}: {text_of(value)[:40]}, which JSON Schema does not know", "Mend it."
+                )
+
     def _cleaned(self, raw: dict[str, Any]) -> Body:
+        self._checked(raw)
         body = {key: value for key, value in raw.items() if key in ASSERTING}
         if isinstance(body.get("type"), str):
             body["type"] = [body["type"]]
@@ -151,7 +131,7 @@ class Document:
         if "unevaluatedItems" in body and not combined and "contains" not in body:
             body.setdefault("items", body["unevaluatedItems"])
             del body["unevaluatedItems"]
-        for key, idle in _NOTHING_ASSERTED.items():
+        for key, idle in NOTHING_ASSERTED.items():
             if key in body and any(body[key] == value and type(body[key]) is type(value) for value in idle):
                 del body[key]
         return body
@@ -159,6 +139,8 @@ class Document:
     def target(self, reference: str) -> Any:
         """What a local reference names. Raises WrongUse for one that leads out of the file, or nowhere."""
         base, _, fragment = reference.partition("#")
+        if base and base not in self._names():
+            base = urljoin(self._root_id(), base)
         if base and base not in self._names():
             raise self._fault(
                 f"refers to '{reference}', which is not in this file", "Put it under $defs and refer to it there."
@@ -178,6 +160,10 @@ class Document:
                 raise self._fault(f"refers to '{reference}', which is not there", "Correct the reference.")
         return found
 
+    def _root_id(self) -> str:
+        content = self.content
+        return str(cast("dict[str, Any]", content).get("$id", "")) if isinstance(content, dict) else ""
+
     def _names(self) -> dict[str, Any]:
         """Everything in the file that an `$id` or `$anchor` names."""
         if self._anchors is None:
@@ -189,7 +175,10 @@ class Document:
                     held = cast("dict[str, Any]", value)
                     for key in ("$id", "id", "$anchor", "$dynamicAnchor"):
                         if isinstance(held.get(key), str):
-                            self._anchors.setdefault(held[key].removeprefix("#").rstrip("#"), held)
+                            name = held[key].removeprefix("#").rstrip("#")
+                            self._anchors.setdefault(name, held)
+                            if key == "$id":
+                                self._anchors.setdefault(urljoin(self._root_id(), name), held)
                     waiting.extend(held.values())
                 elif isinstance(value, list):
                     waiting.extend(cast("list[Any]", value))
@@ -284,7 +273,7 @@ class Schema:
         """The types of which it accepts every value."""
         if any(keyword in self.body for keyword in (*COMBINERS, "enum")):
             return frozenset()
-        return self.declared_atoms - {atom for keyword in self.body for atom in _JUDGES.get(keyword, ())}
+        return self.declared_atoms - {atom for keyword in self.body for atom in JUDGES.get(keyword, ())}
 
     # -- objects --------------------------------------------------------------------------------------------------
 
@@ -328,7 +317,7 @@ class Schema:
         for keyword in _SUMS:
             if keyword in self.body:
                 rest, atoms = self.without(keyword), self.atoms
-                own = Schema(self.document, None, {"type": sorted({_TYPE_OF.get(atom, atom) for atom in atoms})})
+                own = Schema(self.document, None, {"type": sorted({TYPE_OF.get(atom, atom) for atom in atoms})})
                 return [
                     conjunction(self.document, [rest, branch] if branch.atoms <= atoms else [own, rest, branch])
                     for branch in self.schemas(keyword)

@@ -146,6 +146,9 @@ class _Engine:
         grouped: dict[str, list[_Found]] = {}
         for child in _children(pair, keywords.keys()):
             below = self._below(place, child, watched)
+            for direction in watched:
+                if child.within and child.within not in pair.writer(direction).atoms:
+                    below = _cleared(below, direction)  # a writer of no objects breaks nothing inside objects
             if child.group:
                 grouped.setdefault(child.group, []).extend(below)
             else:
@@ -257,7 +260,7 @@ def compare(
     root = _Place(pair=pair, path="#")
     try:
         found = engine.found(root, frozenset(Direction))
-    except Undecided:
+    except (Undecided, RecursionError):
         raise WrongUse(
             f"The schema in {new.name or 'the new version'} is nested more than {_DEEPEST} deep, and is not compared. "
             "Split it into smaller schemas."

@@ -63,6 +63,7 @@ def children(pair: Pair) -> Iterator[Child]:
     for key in old.properties:
         if key in new.properties:
             yield Child(
+                within="object",
                 path=f"/properties/{pointer(key)}",
                 old=old.of(old.properties[key]),
                 new=new.of(new.properties[key]),
@@ -72,6 +73,7 @@ def children(pair: Pair) -> Iterator[Child]:
     for pattern, raw in old.get("patternProperties", {}).items():
         if pattern in patterns:
             yield Child(
+                within="object",
                 path=f"/patternProperties/{pointer(pattern)}",
                 old=old.of(raw),
                 new=new.of(patterns[pattern]),
@@ -79,14 +81,20 @@ def children(pair: Pair) -> Iterator[Child]:
             )
     others = old.keyword("additionalProperties"), new.keyword("additionalProperties")
     if not additional_verb(*others):
-        yield Child(path="/additionalProperties", old=others[0], new=others[1], lift=_at_fresh(old, new))
+        yield Child(
+            within="object", path="/additionalProperties", old=others[0], new=others[1], lift=_at_fresh(old, new)
+        )
     if "propertyNames" in old.body or "propertyNames" in new.body:
         text = Schema(old.document, None, {"type": ["string"]})
         names = [conjunction(side.document, [text, side.keyword("propertyNames")]) for side in (old, new)]
-        yield Child(path="/propertyNames", old=names[0], new=names[1], lift=_as_key)
+        yield Child(within="object", path="/propertyNames", old=names[0], new=names[1], lift=_as_key)
     schemas = new.get("dependentSchemas", {})
     for key, raw in old.get("dependentSchemas", {}).items():
         if key in schemas:
             yield Child(
-                path=f"/dependentSchemas/{pointer(key)}", old=old.of(raw), new=new.of(schemas[key]), lift=_as_it_is
+                within="object",
+                path=f"/dependentSchemas/{pointer(key)}",
+                old=old.of(raw),
+                new=new.of(schemas[key]),
+                lift=_as_it_is,
             )

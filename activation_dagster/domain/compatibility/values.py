@@ -10,6 +10,7 @@ from activation_dagster.domain.compatibility.acceptance import surely_accepts, s
 from activation_dagster.domain.compatibility.changes import NEITHER, Direction, Finding, Pair, Rule
 from activation_dagster.domain.compatibility.documents import Schema
 from activation_dagster.domain.compatibility.json_values import key_of, text_of
+from activation_dagster.domain.compatibility.keywords import COMBINERS
 
 Verb = str
 _WIDER_FORMATS = {
@@ -238,7 +239,13 @@ RULES = (
 )
 
 
+_MOVED_BY_A_KEY = frozenset({"maxProperties", "propertyNames", "dependentRequired", *COMBINERS})
+"""Keywords that may accept an object without a key and refuse it with the key filled in."""
+
+
 def is_default_sound(schema: Schema, key: str) -> bool:
-    """Whether a reader fills in a missing key by a default that it accepts itself."""
+    """Whether a reader fills in a missing key by a default that it accepts itself, whatever else is there."""
     raw = schema.properties.get(key)
-    return isinstance(raw, dict) and "default" in raw and surely_accepts(schema.of_key(key), raw["default"])
+    if not isinstance(raw, dict) or "default" not in raw or not _MOVED_BY_A_KEY.isdisjoint(schema.body):
+        return False
+    return surely_accepts(schema.of_key(key), raw["default"])

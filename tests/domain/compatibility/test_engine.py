@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from typing import Any
 
@@ -15,6 +16,7 @@ from activation_dagster.domain.compatibility.changes import Change, Direction, M
 from activation_dagster.domain.compatibility.documents import Document
 from activation_dagster.domain.compatibility.engine import RULES, compare, compare_all
 from activation_dagster.domain.compatibility.instances import candidates
+from activation_dagster.domain.compatibility.keywords import ASSERTING
 from activation_dagster.errors import WrongUse
 from tests.domain.compatibility.cases import KNOWN_CASES, RULE_CASES, Case
 from tests.domain.compatibility.generated import VALUES, versions
@@ -108,6 +110,32 @@ def test_our_judge_of_one_value_agrees_with_another(pair: tuple[Any, Any], value
         assert surely_accepts(document.root, value) == other.is_valid(value), value
 
 
+WITH_DEFAULTS = st.fixed_dictionaries(
+    {
+        "type": st.just("object"),
+        "properties": st.dictionaries(
+            st.sampled_from("ab"),
+            st.sampled_from([{"type": "integer", "default": 0}, {"type": "integer"}, {"type": "string", "default": 0}]),
+        ),
+        "required": st.lists(st.sampled_from("abc"), unique=True, max_size=2),
+        "additionalProperties": st.booleans(),
+    },
+    optional={"maxProperties": st.just(1)},
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(WITH_DEFAULTS, WITH_DEFAULTS, st.lists(st.dictionaries(st.sampled_from("abc"), st.sampled_from([0, "x"]))))
+def test_compatible_with_a_default_means_with_the_default_filled_in(old: Any, new: Any, values: list[Any]) -> None:
+    if not compare(Document(old), Document(new), mode=Mode.BACKWARD).is_compatible:
+        return
+    defaults = {key: one["default"] for key, one in new["properties"].items() if "default" in one}
+    for value in values:
+        if Draft202012Validator(old).is_valid(value):
+            filled = {key: one for key, one in defaults.items() if key in new["required"]} | value
+            assert Draft202012Validator(new).is_valid(filled)
+
+
 def test_the_same_schema_has_no_changes() -> None:
     for case in RULE_CASES:
         assert changes(case.old, case.old) == ()
@@ -142,6 +170,58 @@ def test_a_declared_key_breaks_an_open_model_only_where_the_policy_is_strict() -
         verdict = compare(Document(old), Document(new), policy=policy)
         assert verdict.is_compatible is is_compatible
         assert [change.rule for change in verdict.changes] == ["PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL"]
+
+
+def test_a_reference_by_the_name_of_the_file_stays_inside_it() -> None:
+    def schema(kind: str) -> dict[str, Any]:
+        return {
+            "$id": "https://shop.example/order.json",
+            "properties": {
+                "a": {"$ref": "order.json#/$defs/part"},
+                "b": {"$ref": "/part.json"},
+                "c": {"$ref": "#here"},
+            },
+            "$defs": {"part": {"$id": "part.json", "$anchor": "here", "type": kind}},
+        }
+
+    assert breaks(changes(schema("integer"), schema("number"))) == "f"
+    assert [change.path for change in changes(schema("integer"), schema("number"))] == [
+        "#/properties/a",
+        "#/properties/b",
+        "#/properties/c",
+    ]
+
+
+@pytest.mark.parametrize("depth", [100, 3000])
+def test_a_schema_too_deep_to_compare_is_told_in_a_sentence(depth: int) -> None:
+    def nested(kind: str) -> Any:
+        schema: Any = {"type": kind}
+        for _ in range(depth):
+            schema = {"properties": {"a": schema}}
+        return schema
+
+    with pytest.raises(WrongUse, match="nested more than 60 deep"):
+        changes(nested("string"), nested("integer"))
+
+
+JUNK = st.sampled_from([None, -1, 1.5, "x", [], [1], {}, {"a": 1}, True, [[]], ["x"], {"$ref": "#/a"}, {"a": ["b"]}, 0])
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    versions(),
+    st.lists(
+        st.tuples(st.sampled_from(sorted(ASSERTING | {"$ref", "$id", "dependencies"})), JUNK), min_size=1, max_size=3
+    ),
+)
+def test_what_is_no_schema_ends_in_a_sentence_and_never_in_a_crash(
+    pair: tuple[Any, Any], junk: list[tuple[str, Any]]
+) -> None:
+    old, new = pair
+    broken = {**new, "properties": {"a": dict(junk)}} if "type" in new else {**new, **dict(junk)}
+    for one, other in ((old, broken), (broken, old)):
+        with contextlib.suppress(WrongUse):
+            compare(Document(one), Document(other))
 
 
 @pytest.mark.parametrize(
