@@ -43,7 +43,7 @@ def export(
     from activation_dagster.registry.loading import load_contracts
 
     settings = read_settings()
-    contracts = load_contracts(settings.contracts, environment=settings.environment)
+    contracts = load_contracts(settings.contracts, environment=settings.environment, needs_examples=False)
     texts, losses = _texts(_chosen(contracts, event, version), contracts, as_)
     if to is None:
         typer.echo(("---\n" if as_ is Form.ODCS else "").join(texts.values()), nl=False)
@@ -63,7 +63,7 @@ def docs(*, to: Annotated[Path, typer.Option(help="The folder to write into; ind
     from activation_dagster.registry.loading import load_contracts
 
     settings = read_settings()
-    contracts = load_contracts(settings.contracts, environment=settings.environment)
+    contracts = load_contracts(settings.contracts, environment=settings.environment, needs_examples=False)
     made = pages(Catalogue(contracts=contracts, seen=_seen(settings), examples=_examples(settings, contracts)))
     _refuse_a_foreign_folder(to)
     (to / "events").mkdir(parents=True, exist_ok=True)

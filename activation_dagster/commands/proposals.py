@@ -138,7 +138,7 @@ def _told_from(proposal: Proposal, contracts: ContractSet) -> Proposal:
 def _contracts(settings: Settings) -> ContractSet:
     from activation_dagster.registry.loading import load_contracts
 
-    return load_contracts(settings.contracts, environment=settings.environment)
+    return load_contracts(settings.contracts, environment=settings.environment, needs_examples=False)
 
 
 def hand_over(
@@ -170,7 +170,7 @@ def hand_over(
             for name, text in texts.files.items():
                 typer.echo(f"# --- events/{slug}/{name}\n{text}")
         for folder in written:
-            say(f"Wrote {folder}. Read it, correct it, and run `activation contracts check`.")
+            say(f"Wrote {folder}. Read it, correct it, add examples beside it, and run `activation contracts check`.")
         for loss in losses:
             warn(shown(str(loss)))
         if losses:

@@ -254,7 +254,7 @@ def _format(found: PropertyEvidence) -> str:
 def _enum(found: PropertyEvidence, texts: Sequence[RepeatedText]) -> tuple[tuple[str, ...], str]:
     """The members of an enumeration, or none and why; a text is named only where every member may be."""
     if NAMING.search(snake(found.name)):
-        return (), f"{found.different_texts:,} different texts that name something: no enumeration"
+        return (), f"about {found.different_texts:,} different texts that name something: no enumeration"
     if not texts or len(texts) > MOST_ENUM_VALUES:
         return (), f"about {found.different_texts:,} different texts, the longest of {found.longest or 0:,} characters"
     if found.texts < EVENTS_A_VALUE * len(texts):

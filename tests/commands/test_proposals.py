@@ -97,7 +97,7 @@ def test_no_value_of_a_person_is_printed(contracts: Path, traffic: Path) -> None
 
 def test_what_is_written_is_sound_and_its_own_traffic_keeps_it(contracts: Path, traffic: Path) -> None:
     run("infer", "--from", str(traffic), "--write", "--owner", "growth")
-    loaded = load_contracts(contracts, environment="demo").events["size_guide_opened"]
+    loaded = load_contracts(contracts, environment="demo", needs_examples=False).events["size_guide_opened"]
     assert loaded.owner == "growth"
     assert {rule.type for rule in loaded.newest.properties} >= {PropertyType.TIMESTAMP, PropertyType.INTEGER}
     assert {judge(loaded, loaded.newest, signal["properties"]) for signal in signals()} == {()}
@@ -157,12 +157,12 @@ def test_wrong_use_is_told_apart(contracts: Path, traffic: Path) -> None:
 
 
 def test_contracts_come_back_from_a_tracking_plan_as_they_were(contracts: Path, tmp_path: Path) -> None:
-    before = load_contracts(contracts, environment="demo").events
+    before = load_contracts(contracts, environment="demo", needs_examples=False).events
     for slug in ("page", "prescreen_submitted", "inventory_adjusted"):
         run("export", slug, "--as", "segment", "--to", str(tmp_path / slug))
         shutil.rmtree(contracts / "events" / slug)
         run("import", str(tmp_path / slug / "tracking_plan.json"), "--as", "segment", "--write")
-    assert load_contracts(contracts, environment="demo").events == before
+    assert load_contracts(contracts, environment="demo", needs_examples=False).events == before
 
 
 def test_an_import_writes_nothing_over(contracts: Path, tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_what_an_import_cannot_say_is_told_and_ends_with_1(contracts: Path, tmp_
     assert ended.exit_code == 1
     assert "$.properties.garment.minLength" in ended.stderr
     assert "$.properties.x.type" in ended.stderr
-    found = load_contracts(contracts, environment="demo").events["size_guide_opened"]
+    found = load_contracts(contracts, environment="demo", needs_examples=False).events["size_guide_opened"]
     assert [rule.name for rule in found.newest.properties] == ["garment"]
     losses = json.loads(run("import", str(file), "--as", "json-schema", "--json", fine=False).stdout)["losses"]
     assert len(losses) == 2
@@ -211,12 +211,12 @@ def test_a_hostile_plan_stays_inside_its_comments(contracts: Path, tmp_path: Pat
 
 
 def test_a_json_schema_comes_back_as_the_contract_it_was(contracts: Path, tmp_path: Path) -> None:
-    before = load_contracts(contracts, environment="demo").events["prescreen_submitted"]
+    before = load_contracts(contracts, environment="demo", needs_examples=False).events["prescreen_submitted"]
     run("export", "prescreen_submitted", "--as", "json-schema", "--to", str(tmp_path))
     shutil.rmtree(contracts / "events" / "prescreen_submitted")
     file = tmp_path / "prescreen_submitted.v1.schema.json"
     run("import", str(file), "--as", "json-schema", "--write", "--owner", before.owner)
-    after = load_contracts(contracts, environment="demo").events["prescreen_submitted"]
+    after = load_contracts(contracts, environment="demo", needs_examples=False).events["prescreen_submitted"]
     assert (after.name, after.newest, after.description) == (before.name, before.newest, before.description)
 
 
@@ -239,4 +239,4 @@ def test_every_contract_becomes_an_odcs_document(contracts: Path, tmp_path: Path
     printed = list(yaml.safe_load_all(run("export", "--as", "odcs").stdout))
     written = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted(tmp_path.glob("*.odcs.yaml"))]
     assert printed == written
-    assert len(written) == len(load_contracts(contracts, environment="demo").events)
+    assert len(written) == len(load_contracts(contracts, environment="demo", needs_examples=False).events)
