@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from activation_dagster.domain.contracts import Call, PropertyRule, PropertyType
+from activation_dagster.domain.formats import FORMAT_PATTERNS, Format
 from activation_dagster.domain.proposals import Proposal, ProposedProperty, slug_of
 
 SHARE = 0.995
@@ -32,12 +33,8 @@ WORD = re.compile(r"[A-Za-z][A-Za-z0-9 _./+-]{0,39}")
 """What a member of an enumeration looks like; anything else may be data about people."""
 LONG_NUMBER = re.compile(r"[0-9]{5,}")
 
-EMAIL_PATTERN = r"[^@\s]+@[^@\s]+\.[^@\s.]+"
-UUID_PATTERN = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
-URI_PATTERN = r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s]+"
-PHONE_PATTERN = r"\+[0-9][0-9 ().-]{6,20}"
-
-COUNTRY, CURRENCY = "a country (ISO 3166, two letters)", "a currency (ISO 4217)"
+PERSONAL_PATTERN = r"[^@\s]+@[^@\s]+\.[^@\s.]+|\+[0-9][0-9 ().-]{6,20}"
+"""What looks like an address or a telephone number, also where it is not written as the formats ask."""
 
 NAMING = re.compile(r"(^|_)(id|uuid|guid|sku|key|slug|token|hash|url|path|number|no)$")
 """Property names (in snake case) whose values name things: the next one brings a new value."""
@@ -73,8 +70,9 @@ class PropertyEvidence:
     uuids: int
     uris: int
     phones: int
-    two_letters: int
-    three_letters: int
+    countries: int
+    currencies: int
+    personal_texts: int
     least: float | None
     greatest: float | None
     longest: int | None
@@ -152,7 +150,7 @@ def is_shown_name(name: str) -> bool:
     return (
         PROPERTY_NAME.fullmatch(name) is not None
         and LONG_NUMBER.search(name) is None
-        and re.fullmatch(UUID_PATTERN, name) is None
+        and re.fullmatch(FORMAT_PATTERNS[Format.UUID], name) is None
     )
 
 
@@ -176,11 +174,9 @@ def _property(
         others = ", ".join(f"{count:,} {name}" for name, count in _kinds(found) if count)
         verdict = "would wait" if agreeing / found.present >= SHARE else "MIXED, decide: would wait"
         notes.append(f"{found.present - agreeing:,} of another type {verdict} ({others})")
-    described = _format(found) if kind is PropertyType.STRING else ""
-    if described:
-        notes.append(f"format: {described}")
+    form = _format(found) if kind is PropertyType.STRING else None
     enum: tuple[str, ...] = ()
-    if kind is PropertyType.STRING and not pii and described in ("", COUNTRY, CURRENCY):
+    if kind is PropertyType.STRING and not pii and form in (None, Format.COUNTRY, Format.CURRENCY):
         enum, why = _enum(found, texts)
         notes += [why] if why else []
     if kind in (PropertyType.INTEGER, PropertyType.NUMBER) and not pii:
@@ -195,7 +191,7 @@ def _property(
             is_required=is_required,
             enum=enum,
             is_pii=bool(pii),
-            description=f"Looks like {described}" if described else "",
+            format=form,
         ),
         notes=tuple(notes),
     )
@@ -238,17 +234,18 @@ def _type(found: PropertyEvidence) -> tuple[PropertyType, int]:
     return PropertyType(name), count
 
 
-def _format(found: PropertyEvidence) -> str:
+def _format(found: PropertyEvidence) -> Format | None:
+    """The format that nearly all texts have; country and currency by the name too: two letters may be anything."""
     name = snake(found.name)
     formats = (
-        ("an email address", found.emails),
-        ("a UUID", found.uuids),
-        ("a URI", found.uris),
-        ("a phone number", found.phones),
-        (COUNTRY, found.two_letters if "country" in name else 0),
-        (CURRENCY, found.three_letters if "currency" in name else 0),
+        (Format.EMAIL, found.emails),
+        (Format.UUID, found.uuids),
+        (Format.URI, found.uris),
+        (Format.PHONE, found.phones),
+        (Format.COUNTRY, found.countries if "country" in name else 0),
+        (Format.CURRENCY, found.currencies if "currency" in name else 0),
     )
-    return next((said for said, count in formats if count and count >= SHARE * found.texts), "")
+    return next((form for form, count in formats if count and count >= SHARE * found.texts), None)
 
 
 def _enum(found: PropertyEvidence, texts: Sequence[RepeatedText]) -> tuple[tuple[str, ...], str]:
@@ -291,7 +288,7 @@ def _personal(found: PropertyEvidence) -> str:
     """Why a property may hold personal data; empty where nothing speaks for it."""
     if PERSONAL.search(snake(found.name)):
         return "by its name"
-    if found.texts and (found.emails + found.phones) * 2 > found.texts:
+    if found.texts and found.personal_texts * 2 > found.texts:
         return "by the shape of its values"
     return ""
 

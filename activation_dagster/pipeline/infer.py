@@ -11,13 +11,11 @@ from typing import Any
 
 from activation_dagster.domain.batches import Phase
 from activation_dagster.domain.contracts import Call
+from activation_dagster.domain.formats import FORMAT_PATTERNS
 from activation_dagster.domain.inference import (
-    EMAIL_PATTERN,
     MOST_ENUM_VALUES,
     MOST_PROPERTIES,
-    PHONE_PATTERN,
-    URI_PATTERN,
-    UUID_PATTERN,
+    PERSONAL_PATTERN,
     EventEvidence,
     InnerEvidence,
     PropertyEvidence,
@@ -59,10 +57,8 @@ def patterns() -> dict[str, object]:
     return {
         "instant_pattern": INSTANT_PATTERN,
         "date_pattern": DATE_PATTERN,
-        "email_pattern": EMAIL_PATTERN,
-        "uuid_pattern": UUID_PATTERN,
-        "uri_pattern": URI_PATTERN,
-        "phone_pattern": PHONE_PATTERN,
+        "personal_pattern": PERSONAL_PATTERN,
+        **{f"{form.value}_pattern": pattern for form, pattern in FORMAT_PATTERNS.items()},
         "max_integer": MAX_EXACT_INTEGER,
         "most_properties": MOST_PROPERTIES,
         "most_texts": 2 * MOST_ENUM_VALUES,  # the count of different texts is an estimate

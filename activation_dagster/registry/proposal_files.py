@@ -45,16 +45,30 @@ def _comment(note: str) -> str:
 
 def _rule(rule: PropertyRule) -> dict[str, Any]:
     written: dict[str, Any] = {"type": rule.type.value}
-    if rule.description:
-        written["description"] = rule.description
-    if rule.enum:
-        written["enum"] = list(rule.enum)
-    for word, bound in (("minimum", rule.minimum), ("maximum", rule.maximum)):
-        if bound is not None:
-            written[word] = int(bound) if float(bound).is_integer() and abs(bound) < 2**53 else bound
-    if rule.is_pii:
-        written["pii"] = True
-    return written
+    said = {
+        "description": rule.description or None,
+        "owner": rule.owner or None,
+        "enum": list(rule.enum) or None,
+        "format": rule.format.value if rule.format else None,
+        "minimum": _number(rule.minimum),
+        "maximum": _number(rule.maximum),
+        "min_length": rule.min_length,
+        "max_length": rule.max_length,
+        "pattern": rule.pattern,
+        "nullable": rule.is_nullable,
+        "default": rule.default,
+        "pii": rule.is_pii or None,
+        "identifier": rule.identifier,
+        "properties": {inner.name: _rule(inner) for inner in rule.properties} or None,
+        "required": [inner.name for inner in rule.properties if inner.is_required] or None,
+        "items": _rule(rule.items) if rule.items else None,
+    }
+    return written | {word: value for word, value in said.items() if value is not None}
+
+
+def _number(bound: float | None) -> float | None:
+    """A bound as people write it: without a fraction where it has none."""
+    return int(bound) if bound is not None and float(bound).is_integer() and abs(bound) < 2**53 else bound
 
 
 def version_text(proposal: Proposal) -> str:

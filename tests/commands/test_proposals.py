@@ -79,7 +79,7 @@ def test_a_new_signal_is_proposed_with_types_enumeration_and_personal_data(contr
         "steps": "integer", "note": "string", "seller": "object", "looks": "array",
     }  # fmt: skip
     assert sorted(found["properties"]["garment"]["enum"]) == ["shirt", "shoe", "trousers"]
-    assert found["properties"]["contact_email"]["pii"] is True
+    assert found["properties"]["contact_email"] == {"type": "string", "format": "email", "pii": True}
     assert found["required"] == [
         "contact_email", "garment", "height", "looks", "opened_at", "seller", "steps",
     ]  # fmt: skip

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activation_dagster.domain.contracts import Call, PropertyType
+from activation_dagster.domain.formats import Format
 from activation_dagster.domain.inference import (
     FEWEST_SPEAKERS,
     MOST_PROPERTIES,
@@ -24,7 +25,7 @@ from activation_dagster.domain.proposals import ProposedProperty, slug_of
 
 NOTHING = PropertyEvidence(
     name="x", present=0, nulls=0, texts=0, numbers=0, integers=0, booleans=0, objects=0, arrays=0, timestamps=0,
-    dates=0, emails=0, uuids=0, uris=0, phones=0, two_letters=0, three_letters=0, least=None, greatest=None,
+    dates=0, emails=0, uuids=0, uris=0, phones=0, countries=0, currencies=0, personal_texts=0, least=None, greatest=None,
     longest=None, different_texts=0,
 )  # fmt: skip
 TEXTS = replace(NOTHING, present=1000, texts=1000, different_texts=2, longest=3)
@@ -110,9 +111,9 @@ def test_other_names_are_not_guessed_to_be_personal(name: str) -> None:
 
 
 def test_personal_data_is_guessed_by_the_shape_of_values() -> None:
-    found = proposed(replace(TEXTS, name="login", emails=1000))
+    found = proposed(replace(TEXTS, name="login", emails=1000, personal_texts=1000))
     assert found.rule.is_pii
-    assert found.rule.description == "Looks like an email address"
+    assert found.rule.format is Format.EMAIL
 
 
 @pytest.mark.parametrize("name", ["ann@shop.example", "user_4711999", "a.b", "", "é"])

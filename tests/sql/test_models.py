@@ -702,8 +702,8 @@ CASES = [
             )
         },
         shown="present, nulls, texts, numbers, integers, booleans, objects, arrays, timestamps, dates, emails, uuids, "
-        "two_letters, least, greatest, longest, different_texts",
-        expected=[(9, 1, 4, 2, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1.0, 2.5, 20, 4)],
+        "countries, currencies, personal_texts, least, greatest, longest, different_texts",
+        expected=[(9, 1, 4, 2, 1, 1, 1, 1, 1, 1, 1, 0, 1, 0, 1, 1.0, 2.5, 20, 4)],
     ),
     Case(
         model="infer/inner_objects",
