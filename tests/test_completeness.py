@@ -131,7 +131,7 @@ def test_every_command_has_a_help_text() -> None:
 
 
 def test_every_repair_can_be_read_and_has_an_owner_and_the_name_of_its_file() -> None:
-    found = sorted((REPOSITORY / "repairs").iterdir())
+    found = sorted((REPOSITORY / "contracts" / "repairs").iterdir())
     assert found
     assert [read_repair(file, owners=contracts().owners).repair.repair_id for file in found] == [
         file.stem for file in found

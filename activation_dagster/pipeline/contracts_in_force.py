@@ -9,7 +9,7 @@ from pathlib import Path
 from activation_dagster.domain.batches import Batch
 from activation_dagster.errors import StateUnusable
 from activation_dagster.pipeline.places import Places
-from activation_dagster.registry.contract_set import ContractSet, fingerprint
+from activation_dagster.registry.contract_set import ContractSet, fingerprint, promised_files
 from activation_dagster.registry.loading import load_contracts
 from activation_dagster.state.batches import kept_contract_set
 
@@ -28,8 +28,7 @@ def contract_files(places: Places) -> dict[str, str]:
     """Every contract file as text, by its path under contracts/."""
     return {
         path.relative_to(places.contracts_root).as_posix(): path.read_text(encoding="utf-8")
-        for path in sorted(places.contracts_root.rglob("*"))
-        if path.is_file() and path.suffix in (".yaml", ".json")
+        for path in promised_files(places.contracts_root)
     }
 
 

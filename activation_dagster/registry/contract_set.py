@@ -14,6 +14,9 @@ from activation_dagster.domain.destinations import DestinationContract
 from activation_dagster.domain.identity import IdentityRules
 from activation_dagster.domain.workflows import Workflow
 
+REPAIRS = "repairs"
+"""The folder of repair files: reviewed beside the contracts, and no part of them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureMode:
@@ -105,11 +108,19 @@ class ContractSet:
         return tuple(sorted(found))
 
 
+def promised_files(root: Path) -> list[Path]:
+    """Every file that is part of what is promised, sorted; a repair promises nothing, so adding one changes no set."""
+    return [
+        path
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.suffix in (".yaml", ".json") and path.relative_to(root).parts[0] != REPAIRS
+    ]
+
+
 def fingerprint(root: Path, environment: str) -> str:
     """32 hex digits over the bytes of every contract file and the environment's name."""
     digest = hashlib.sha256(environment.encode())
-    for path in sorted(root.rglob("*")):
-        if path.is_file() and path.suffix in (".yaml", ".json"):
-            digest.update(f"\x1f{path.relative_to(root).as_posix()}\x1f".encode())
-            digest.update(path.read_bytes())
+    for path in promised_files(root):
+        digest.update(f"\x1f{path.relative_to(root).as_posix()}\x1f".encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:32]

@@ -20,7 +20,7 @@ from activation_dagster.domain.identity import IdentifierKind, IdentityRules
 from activation_dagster.domain.workflows import EntryTrigger, EventTrigger, Workflow
 from activation_dagster.errors import ContractsInvalid, Fault
 from activation_dagster.registry import shapes
-from activation_dagster.registry.contract_set import ContractSet, FailureMode, Owner, fingerprint
+from activation_dagster.registry.contract_set import REPAIRS, ContractSet, FailureMode, Owner, fingerprint
 from activation_dagster.registry.event_terms import lifecycle_of, mistakes_of_terms
 from activation_dagster.registry.event_versions import mistakes_of, version_of
 from activation_dagster.registry.examples import ENDING, mistakes_of_examples
@@ -29,7 +29,7 @@ from activation_dagster.registry.files import read_shape, suggestion
 NAME = re.compile(shapes.NAME)
 SINGLE = ("owners", "identity", "consent", "failure_modes")
 FOLDERS = ("audiences", "consent_mappings", "destinations", "workflows")
-PLACE = re.compile(rf"({'|'.join(SINGLE)})\.yaml|(({'|'.join(FOLDERS)})|events/[^/]+)/[^/]+\.(yaml|json)")
+PLACE = re.compile(rf"({'|'.join(SINGLE)})\.yaml|(({'|'.join([*FOLDERS, REPAIRS])})|events/[^/]+)/[^/]+\.(yaml|json)")
 """Where a contract file stands; a file elsewhere would be a promise that nobody reads."""
 
 

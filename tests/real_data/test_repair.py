@@ -33,7 +33,7 @@ TOO_OLD = 5
 """Ages that are numbers beyond what the contract allows: no word to map, so they go on waiting."""
 
 WORDS = REVOKED + EXPIRED
-FILE = Path(__file__).resolve().parents[2] / "repairs" / "prescreen_age.yaml"
+FILE = Path(__file__).resolve().parents[2] / "contracts" / "repairs" / "prescreen_age.yaml"
 
 
 @pytest.fixture(scope="module")
