@@ -12,10 +12,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-real check bench fuzz ui screenshot lock clean
+.PHONY: help env demo test test-real test-injection check bench fuzz ui screenshot lock clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(STAMP) ## build the environment under .venv (every target does so by itself)
 
@@ -42,6 +42,9 @@ test-real: ## the tests on real data, DATA=folder
 	@test -d "$(DATA)" || { echo "The data is missing: DATA names '$(DATA)', which is no folder. Name one that exists: make test-real DATA=../shared/data." >&2; exit 2; }
 	@$(MAKE) --no-print-directory env
 	@ACTIVATION_TEST_DATA="$$(cd "$(DATA)" && pwd)" $(BIN)/pytest -m real_data
+
+test-injection: $(STAMP) ## bad events of every kind in a stream, repaired and replayed [EVENTS=1000000]
+	@INJECTED_EVENTS="$(or $(EVENTS),1000000)" $(BIN)/pytest tests/guarantees/test_bad_data_is_repairable.py
 
 check: $(STAMP) ## lint, format, types, imports, contracts
 	$(BIN)/ruff check .

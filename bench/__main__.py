@@ -7,7 +7,7 @@ import importlib
 import os
 from pathlib import Path
 
-NAMES = ("bulk", "gate", "diff")
+NAMES = ("bulk", "gate", "diff", "validation", "boundary")
 
 
 def main() -> None:

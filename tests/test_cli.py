@@ -335,6 +335,61 @@ def test_quarantine_is_listed_and_shown_masked(run: Run, worked: Path) -> None:
     assert "Values are masked" in run("quarantine", "show").out
 
 
+REPAIR = """
+id: dear_prices
+owner: shop
+reason_for: A till wrote a word where the price stands.
+select: {event: product_purchased, reason: contract_violation}
+steps: [map_values: {field: properties.price, values: {dear: 900}}]
+"""
+
+
+def test_a_repair_is_tried_then_applied_by_name_and_kept(run: Run, worked: Path, tmp_path: Path) -> None:
+    file = tmp_path / "dear_prices.yaml"
+    file.write_text(REPAIR, encoding="utf-8")
+    tried = run("quarantine", "repair", str(file))
+    assert tried.code == 0
+    assert "properties.price: <text of 4> → <integer>" in tried.out
+    assert "1 event selected; 1 would pass today's contracts." in tried.out
+    assert "dear" not in tried.out.replace("dear_prices", "")
+    assert "Nothing was changed." in tried.out
+    assert 'properties.price: "dear" → 900' in run("quarantine", "repair", str(file), "--reveal").out
+    nameless = run("quarantine", "repair", str(file), "--apply")
+    assert (nameless.code, nameless.err) == (
+        2, "Events were to enter again in nobody's name, with --apply. Say who does it: --by NAME.\n",
+    )  # fmt: skip
+    assert "1 event entered again in 1 segment" in run("quarantine", "repair", str(file), "--apply", "--by", "ann").out
+    assert "nothing waits that fits" in run("quarantine", "repair", str(file), "--apply", "--by", "ann").out
+    assert run("work", "--no-deliver").code == 0
+    (act,) = run("quarantine", "log", "--json").json
+    assert (act["kind"], act["name"], act["done_by"], act["events"]) == ("repair", "dear_prices", "ann", 1)
+    (closed,) = run("quarantine", "show", "--closed", "--json").json
+    assert (closed["closed_by"], closed["reason"]) == ("repair dear_prices", "contract_violation")
+    assert {group["reason"] for group in run("quarantine", "list", "--json").json} == {"unknown_event", "not_json"}
+
+
+def test_what_nobody_can_mend_is_dismissed_with_a_reason(run: Run, worked: Path) -> None:
+    words = ["quarantine", "dismiss", "--reason", "not_json", "--by", "ann", "--why", "A writer that stopped half-way."]
+    assert "Dismissed 1 event." in run(*words).out
+    assert "nothing was dismissed" in run(*words).out
+    assert "A writer that stopped" in run("quarantine", "log").out
+    assert run("quarantine", "dismiss", "--by", "ann", "--why", "x").code == 2
+    mistyped = run("quarantine", "replay", "--reason", "not_jsn")
+    assert (mistyped.code, "Did you mean 'not_json'?" in mistyped.err) == (2, True)
+    replayed = run("quarantine", "replay", "--json").json
+    assert (replayed["selected"], replayed["passing"], replayed["applied"]) == (2, 0, False)
+
+
+def test_a_repair_with_mistakes_names_them_all(run: Run, worked: Path, tmp_path: Path) -> None:
+    file = tmp_path / "dear_prices.yaml"
+    file.write_text(REPAIR.replace("owner: shop", "owner: shp").replace("map_values", "map_value"), encoding="utf-8")
+    refused = run("quarantine", "repair", str(file))
+    assert refused.code == 2
+    assert "dear_prices.yaml: steps.0.map_value: is not a key of this file; remove it. Did you mean" in refused.err
+    missing = run("quarantine", "repair", str(tmp_path / "none.yaml"))
+    assert (missing.code, "There is no repair, at" in missing.err) == (2, True)
+
+
 def test_what_drives_a_terminal_is_never_printed(run: Run, home: Path, tmp_path: Path) -> None:
     file = tmp_path / "events.ndjson"
     evil = purchase("ann") | {"event": "\x1b[31mRed\x07 [bold]not[/bold]"}
@@ -490,7 +545,8 @@ def test_an_incident_is_resolved_once(run: Run, places: Places) -> None:
 
 def test_every_reader_prints_one_json_value(run: Run, worked: Path) -> None:
     readers = [
-        ["status"], ["contracts", "check"], ["quarantine", "list"], ["quarantine", "show"], ["sends", "list"],
+        ["status"], ["contracts", "check"], ["quarantine", "list"], ["quarantine", "show"], ["quarantine", "log"],
+        ["quarantine", "replay"], ["sends", "list"],
         ["consent", "show", "user_id:bob"], ["incidents", "list"], ["lake", "verify"],
         ["explain", "--profile", "user_id:bob", "--workflow", "welcome_back"],
     ]  # fmt: skip

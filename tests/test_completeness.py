@@ -15,6 +15,7 @@ from activation_dagster.cli import app
 from activation_dagster.domain import reasons
 from activation_dagster.registry.contract_set import ContractSet
 from activation_dagster.registry.loading import load_contracts
+from activation_dagster.registry.repairs import read_repair
 from activation_dagster.settings import Settings, variable
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -127,6 +128,14 @@ def test_every_command_has_a_help_text() -> None:
         return found
 
     assert helpless(app) == []
+
+
+def test_every_repair_can_be_read_and_has_an_owner_and_the_name_of_its_file() -> None:
+    found = sorted((REPOSITORY / "repairs").iterdir())
+    assert found
+    assert [read_repair(file, owners=contracts().owners).repair.repair_id for file in found] == [
+        file.stem for file in found
+    ]
 
 
 def test_every_check_is_documented_and_nothing_else_is() -> None:

@@ -69,10 +69,13 @@ def landing_sensor(context: SensorEvaluationContext, workbench: ResourceParam[Wo
 
 def _plan(context: SensorEvaluationContext, workbench: Workbench, *, now: datetime) -> SensorResult:
     from activation_dagster.pipeline.plan import plan_batch, recent
+    from activation_dagster.pipeline.reentry import finish_reentries
 
     # Every hour is looked into until nothing waits in any, so that a backlog of old hours is worked off at once.
     scanned = None if context.cursor is None else datetime.fromisoformat(context.cursor)
     is_full = scanned is None or now - scanned >= FULL_SCAN_EVERY
+    if is_full:  # a segment whose sealing was interrupted is of an older hour by now
+        finish_reentries(workbench.places)
     batch = plan_batch(workbench.places, provenance=Provenance.LIVE, now=now, since=None if is_full else recent(now))
     if batch is not None:
         return SensorResult([_request(batch, attempt=1)], cursor=context.cursor)

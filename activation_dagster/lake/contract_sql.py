@@ -24,14 +24,13 @@ from activation_dagster.domain.contracts import (
 from activation_dagster.domain.reasons import QuarantineReason
 from activation_dagster.lake.rule_sql import (
     Place,
-    breaches,
     extractions,
     has_type,
     literal,
     name,
     structure,
-    violations,
 )
+from activation_dagster.lake.soundness_sql import judged
 
 
 def _amount(measure: Measure, leaves: Mapping[str, str], numbers: Collection[str]) -> str:
@@ -90,17 +89,19 @@ class _Leaves:
                 self._inside[leaf] = found
                 self._descend(level + 1, found, rule.properties)
 
-    def inside(self, _: PropertyRule, leaf: str) -> dict[str, str] | None:
+    def inside(self, leaf: str) -> dict[str, str] | None:
         """The leaves of the members of the object whose own leaf is given."""
         return self._inside.get(leaf)
 
-    def source(self, where: str) -> str:
-        """A relation that holds the events `where` a condition is true, with all that is extracted of them."""
-        found = "ingested_events"
-        for number, level in enumerate(self.levels):
-            limit = f" where {where}" if number == 0 else ""
+    def source(self, where: str, columns: str) -> str:
+        """A relation of the events `where` a condition is true: some of their columns, and all that is extracted."""
+        # Events of many contracts come mixed, and a filter leaves few of each in a vector: gathered, they fill it.
+        found = (
+            f"(with mine as materialized (select {columns} from ingested_events as e where {where}) select * from mine)"
+        )
+        for level in self.levels:
             extracted = "".join(f", {column}" for column in level)
-            found = f"(select e.*{extracted} from {found} as e{limit})"
+            found = f"(select e.*{extracted} from {found} as e)"
         return found
 
 
@@ -109,6 +110,9 @@ BASE = (
     "e.received_at"
 )
 """What every verdict carries on from `ingested_events`, so that nothing has to be joined to it again."""
+
+READ = ("e.properties", "e.traits", "e.context", "e.user_id", "e.anonymous_id")
+"""What rules and identifiers are read from."""
 
 
 def selector(contract: EventContract, version: EventVersion) -> str:
@@ -191,34 +195,29 @@ def judgement(
     names = sorted({rule.name for rule in version.properties} | set(used) | summed)
     leaves = _Leaves(contract.section, names, version.properties)
     top = Place(path=(contract.section,), holder=f"e.{contract.section}")
-    found = violations(
-        [
-            breach
-            for rule in version.properties
-            for breach in breaches(rule, leaves.top[rule.name], top.inside(rule.name, top.holder), inside=leaves.inside)
-        ]
-    )
+    found = judged(version.properties, leaves.top, top, inside=leaves.inside)
     packed = _object({one: leaves.top[one] for one in used}) if used else "null::varchar"
     numbers = {rule.name for rule in version.properties if rule.type in NUMBERS}
     amounts = ", ".join(_amount(measure, leaves.top, numbers) for measure in sums)
     measured = f"[{amounts}]" if sums else "null::bigint[]"
     named = "".join(f", {sql} as id_{kind}" for kind, sql in (identifiers or {}).items())
+    kept = [column for column in READ if column == top.holder or column in named]
     return (
         f"select {BASE}, {literal(contract.slug)} as contract, {literal(version.version)} as contract_version, "
         f"{found} as violations, {_undeclared(contract, version)} as undeclared, "
         f"{_barred(contract, version, environment)} as barred, {_is_late(contract)} as is_late, "
         f"{packed} as used_properties, {measured} as measured{named}\n"
-        f"from {leaves.source(selector(contract, version))} as e"
+        f"from {leaves.source(selector(contract, version), ', '.join([BASE, *kept]))} as e"
     )
 
 
 def unjudged(versions: Sequence[tuple[EventContract, EventVersion]], identifiers: Sequence[str] = ()) -> str:
     """A SELECT over `ingested_events` of the events that no version judges, with the columns of `judgement`, empty."""
-    judged = " or ".join(f"coalesce({selector(*pair)}, false)" for pair in versions) or "false"
+    taken = " or ".join(f"coalesce({selector(*pair)}, false)" for pair in versions) or "false"
     named = "".join(f", null::varchar as id_{kind}" for kind in identifiers)
     return (
         f"select {BASE}, null::varchar as contract, null::varchar as contract_version, null::varchar as violations, "
         f"null::varchar as undeclared, null::varchar as barred, false as is_late, null::varchar as used_properties, "
         f"null::bigint[] as measured{named}, e.fault\n"
-        f"from ingested_events as e where not ({judged})"
+        f"from ingested_events as e where not ({taken})"
     )

@@ -28,7 +28,7 @@ def name(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breach:
-    """How a value can break a rule: SQL that is true where it does, and SQL for the violations, one a line."""
+    """How a value can break a rule: SQL that is true where it may, and SQL for the violations, one a line, or null."""
 
     condition: str
     violation: str
@@ -65,11 +65,11 @@ class Place:
         return replace(self, path=(*self.path, "[", len(self.numbers), "]"), numbers=(*self.numbers, number))
 
 
-Inside = Callable[[PropertyRule, str], dict[str, str] | None]
-"""Gives SQL for the leaves of an object's properties where they were extracted beforehand, else None."""
+Inside = Callable[[str], dict[str, str] | None]
+"""Gives, for an object's leaf, those of its properties where they were extracted beforehand, else None."""
 
 
-def _matches(leaf: str, pattern: str) -> str:
+def matches(leaf: str, pattern: str) -> str:
     """SQL: the JSON text of a string that has no escapes, quotes included, matches a pattern that takes none."""
     quoted = '"(?:' + pattern + ')"'
     return f"regexp_full_match({leaf}, {literal(quoted)})"
@@ -91,10 +91,10 @@ def has_type(leaf: str, wanted: PropertyType) -> str:
             return f"({number} and {value} = trunc({value}) and abs({value}) <= {MAX_EXACT_INTEGER})"
         case PropertyType.TIMESTAMP:
             day = f"try_cast(substr({leaf}, 2, 10) as date) is not null"
-            return f"({_matches(leaf, INSTANT_PATTERN)} and {day})"
+            return f"({matches(leaf, INSTANT_PATTERN)} and {day})"
         case PropertyType.DATE:
             day = f"try_cast(substr({leaf}, 2, 10) as date) is not null"
-            return f"({_matches(leaf, DATE_PATTERN)} and {day})"
+            return f"({matches(leaf, DATE_PATTERN)} and {day})"
         case PropertyType.OBJECT:
             return f"starts_with({leaf}, '{{')"
         case PropertyType.ARRAY:
@@ -124,16 +124,23 @@ def _broken_text(rule: PropertyRule, leaf: str, place: Place) -> list[tuple[str,
     has_escape, read = f"contains({leaf}, '\\')", f"(({leaf})::json->>'$')"
     found: list[tuple[str, str]] = []
     if rule.format is not None:
-        found.append((f"not {_matches(leaf, FORMAT_PATTERNS[rule.format])}", place.says(f"format {rule.format}")))
+        found.append((f"not {matches(leaf, FORMAT_PATTERNS[rule.format])}", place.says(f"format {rule.format}")))
     if rule.pattern is not None:
         escaped = f"regexp_full_match({read}, {literal(rule.pattern)})"
-        fits = f"case when {has_escape} then {escaped} else {_matches(leaf, rule.pattern)} end"
+        fits = f"case when {has_escape} then {escaped} else {matches(leaf, rule.pattern)} end"
         found.append((f"not {fits}", place.says(f"pattern {rule.pattern}")))
     length = f"case when {has_escape} then length({read}) else length({leaf}) - 2 end"
     for bound, sign, word in ((rule.min_length, "<", "min_length"), (rule.max_length, ">", "max_length")):
         if bound is not None:
             found.append((f"{length} {sign} {bound}", place.says(f"{word} {bound}")))
     return found
+
+
+def is_there(rule: PropertyRule, place: Place) -> str:
+    """SQL that tells whether a property is there at all, null or not; never null."""
+    member = f'"{rule.name}"'
+    mentions = f"contains({place.holder}::varchar, {literal(member)})"
+    return f"coalesce({mentions} and json_exists({place.holder}, {literal('$.' + member)}), false)"
 
 
 def _absences(rule: PropertyRule, leaf: str, place: Place) -> list[Breach]:
@@ -145,21 +152,16 @@ def _absences(rule: PropertyRule, leaf: str, place: Place) -> list[Breach]:
     required = place.says("required")
     if rule.is_nullable is None or (rule.is_nullable and not rule.is_required):
         return [Breach(condition=is_null, violation=required)] if rule.is_required else []
-    holder, member = place.holder, f'"{rule.name}"'
-    mentions, exists = (
-        f"contains({holder}::varchar, {literal(member)})",
-        f"json_exists({holder}, {literal('$.' + member)})",
-    )
-    is_there = f"coalesce({mentions} and {exists}, false)"
+    there = is_there(rule, place)
     found: list[Breach] = []
     if rule.is_required:
-        found.append(Breach(condition=f"({is_null} and not {is_there})", violation=required))
+        found.append(Breach(condition=f"({is_null} and not {there})", violation=required))
     if not rule.is_nullable:
-        found.append(Breach(condition=f"({is_null} and {is_there})", violation=place.says("nullable false")))
+        found.append(Breach(condition=f"({is_null} and {there})", violation=place.says("nullable false")))
     return found
 
 
-def breaches(rule: PropertyRule, leaf: str, place: Place, *, inside: Inside = lambda _, __: None) -> list[Breach]:
+def breaches(rule: PropertyRule, leaf: str, place: Place, *, inside: Inside = lambda _: None) -> list[Breach]:
     """Every way in which the JSON text `leaf` can break a rule, or a rule inside it."""
     typed = has_type(leaf, rule.type)
     broken: list[tuple[str, str]] = []
@@ -172,8 +174,7 @@ def breaches(rule: PropertyRule, leaf: str, place: Place, *, inside: Inside = la
     if rule.type is PropertyType.STRING:
         broken += _broken_text(rule, leaf, place)
     if rule.type is PropertyType.ARRAY and rule.items is not None:
-        found = _broken_items(rule.items, leaf, place)
-        broken.append((f"{found} is not null", found))
+        broken.append(("true", _broken_items(rule.items, leaf, place)))
     if rule.type is PropertyType.OBJECT and rule.properties:
         broken += _broken_members(rule, leaf, place, inside)
     return [
@@ -185,7 +186,7 @@ def breaches(rule: PropertyRule, leaf: str, place: Place, *, inside: Inside = la
 
 def _broken_members(rule: PropertyRule, leaf: str, place: Place, inside: Inside) -> list[tuple[str, str]]:
     """How an object's properties can break what is promised of them."""
-    leaves = inside(rule, leaf)
+    leaves = inside(leaf)
     if leaves is not None:
         found = [
             breach
@@ -206,7 +207,7 @@ def _broken_members(rule: PropertyRule, leaf: str, place: Place, inside: Inside)
             ]
         )
         text = f"list_transform([json_transform({leaf}, {structure(part)})], lambda {given}: {said})[1]"
-        broken.append((f"{text} is not null", text))
+        broken.append(("true", text))
     return broken
 
 
@@ -221,9 +222,8 @@ def _broken_items(rule: PropertyRule, leaf: str, place: Place) -> str:
 
 
 def violations(found: Sequence[Breach]) -> str:
-    """SQL for all violations, one a line, or null; their texts are put together for the few events that have any."""
+    """SQL for all violations, one a line, or null."""
     if not found:
         return "null::varchar"
-    any_of = " or ".join(breach.condition for breach in found)
     texts = ", ".join(f"case when {breach.condition} then {breach.violation} end" for breach in found)
-    return f"case when {any_of} then concat_ws(chr(10), {texts}) end"
+    return f"nullif(concat_ws(chr(10), {texts}), '')"

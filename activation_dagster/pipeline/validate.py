@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from activation_dagster.domain.batches import Phase, PhaseReport
+from activation_dagster.domain.batches import Phase, PhaseReport, Provenance
 from activation_dagster.domain.contracts import EventContract, EventVersion
 from activation_dagster.lake.contract_sql import judgement, unjudged
 from activation_dagster.lake.paths import text_at
 from activation_dagster.lake.tables import DUPLICATES, QUARANTINED, VALIDATED
 from activation_dagster.pipeline.batch_run import BatchRun
+from activation_dagster.pipeline.closed_rows import closed_rows
 from activation_dagster.pipeline.ingest import compute_ingested
 from activation_dagster.state.message_ids import MessageIds, record_duplicates, recorded_duplicates
+
+ENTERED_AGAIN = (Provenance.REPAIR, Provenance.REPLAY)
+"""Batches of events that had waited, and whose sender may have sent them again meanwhile."""
 
 
 def _judge(run: BatchRun) -> None:
@@ -85,6 +89,8 @@ def _take_message_ids(run: BatchRun) -> None:
     taken = index.take(engine.texts("select key from claimed_keys order by key"), batch_no=batch_no, arrival_hour=hour)
     others = engine.texts("select distinct key from message_keys where not is_sound order by key")
     taken += index.taken(others, batch_no=batch_no, arrival_hour=hour)
+    if run.batch.provenance in ENTERED_AGAIN:
+        taken += _accepted_ever(run)
     engine.put("taken_keys", {"key": "VARCHAR"}, [(key,) for key in sorted(set(taken))])
     engine.compute("validate/found_duplicates")
     rows = engine.rows(
@@ -93,6 +99,15 @@ def _take_message_ids(run: BatchRun) -> None:
     )
     record_duplicates(run.state, run.batch.batch_id, [(row[0], row[1]) for row in rows])
     engine.forget("message_keys", "taken_keys", "repeated_keys")
+
+
+def _accepted_ever(run: BatchRun) -> list[str]:
+    """Those of the batch's message ids that were ever accepted: a repair may come long after the window."""
+    accepted = closed_rows(run.places, VALIDATED, Phase.VALIDATED)
+    return run.engine.texts(
+        f"select distinct m.key from {accepted} as v join message_keys as m "
+        f"on m.key = left(to_base64(unhex(md5(v.message_id))), 22) where v.batch_id <> '{run.batch.batch_id}'"
+    )
 
 
 def _recall_duplicates(run: BatchRun) -> None:

@@ -92,8 +92,8 @@ class ContractSet:
         return tuple(sorted(used))
 
     def reading_owners(self, contract: EventContract) -> tuple[str, ...]:
-        """The owners of everything that reads an event (audiences, workflows, readings of consent), sorted."""
-        found = {contract.owner}
+        """The owners of an event and of its consumers, audiences, workflows and readings of consent, sorted."""
+        found = {contract.owner, *contract.consumers}
         for audience in self.audiences.values():
             measured = [one.measure for one in audience.conditions if isinstance(one, MeasureCondition)]
             if any(measure.event_name == contract.name for measure in measured):

@@ -28,7 +28,9 @@ def _values(contract: EventContract, event: Mapping[str, Any], path: str) -> tup
 
 
 def mistakes_of_examples(contract: EventContract, version: EventVersion, shape: ExamplesFile) -> Iterator[Mistake]:
-    """Every example that is not what it says it is."""
+    """Every example that is not what it says it is; a version that promises nothing has none that is invalid."""
+    if not shape.invalid and version.properties:
+        yield "invalid", "is empty; add one event that breaks the promise, with what it violates."
     for number, event in enumerate(shape.valid):
         path = f"valid.{number}"
         values, faults = _values(contract, event, path)

@@ -1,12 +1,13 @@
 """Contract → JSON Schema: one that judges an event's values exactly as domain/contracts.py does, and one to compare.
 
-One entry a type, one line a constraint: what the format learns next (formats, lengths, nested objects) is added there.
+One entry a type, one line a constraint: what the format learns next is added there. A `default` is not written: no
+judge fills it in, so requiring a property breaks whether it has one or not.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from activation_dagster.domain.contracts import NUMBERS, EventVersion, PropertyRule, PropertyType
@@ -119,16 +120,30 @@ def judging_property(rule: PropertyRule) -> dict[str, Any]:
     return _or_null(found) if _may_be_null(rule) else found
 
 
-def comparable_property(rule: PropertyRule) -> dict[str, Any]:
-    """The same promise for comparing: without a null that says nothing that absence does not say."""
+def comparable_property(rule: PropertyRule, *, with_null: bool = False) -> dict[str, Any]:
+    """The same promise for comparing: formats by their names, and null only where it says more than absence."""
+
+    def inside(inner: PropertyRule) -> dict[str, Any]:
+        return comparable_property(inner, with_null=with_null)
+
     found = _with_constraints(_COMPARED[rule.type], rule)
     if rule.type is PropertyType.STRING and rule.format is not None:
         found["format"] = rule.format.value
     if rule.type is PropertyType.OBJECT and rule.properties:
-        found |= _members(rule.properties, comparable_property)
+        found |= _members(rule.properties, inside)
     if rule.type is PropertyType.ARRAY and rule.items is not None:
-        found["items"] = comparable_property(rule.items)
-    return _or_null(found) if rule.is_nullable is True else found
+        found["items"] = inside(rule.items)
+    return _or_null(found) if with_null and _may_be_null(rule) else found
+
+
+def says_null(rules: Iterable[PropertyRule]) -> bool:
+    """Whether any of the rules, or any inside them, says what null means; else null is absence everywhere."""
+    return any(
+        rule.is_nullable is not None
+        or says_null(rule.properties)
+        or (rule.items is not None and says_null((rule.items,)))
+        for rule in rules
+    )
 
 
 def judging_schema(version: EventVersion) -> dict[str, Any]:
@@ -136,9 +151,16 @@ def judging_schema(version: EventVersion) -> dict[str, Any]:
     return {"type": "object", **_members(version.properties, judging_property), "$schema": DIALECT}
 
 
-def comparable_schema(version: EventVersion) -> dict[str, Any]:
-    """A JSON Schema of what a version promises, for the compatibility engine (`Policy.DECLARED`, with `FORMATS`)."""
-    return {"type": "object", **_members(version.properties, comparable_property)}
+def comparable_schema(version: EventVersion, *, with_null: bool = False) -> dict[str, Any]:
+    """A JSON Schema of what a version promises, for the compatibility engine (`Policy.DECLARED`, with `FORMATS`).
+
+    `with_null` must be set where one of the compared versions `says_null`.
+    """
+
+    def schema_of(rule: PropertyRule) -> dict[str, Any]:
+        return comparable_property(rule, with_null=with_null)
+
+    return {"type": "object", **_members(version.properties, schema_of)}
 
 
 def _members(rules: tuple[PropertyRule, ...], schema_of: Callable[[PropertyRule], dict[str, Any]]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -13,9 +14,19 @@ from typing import Any
 
 import yaml
 
-from activation_dagster.domain.contracts import Call, Criticality, PropertyRule
+from activation_dagster.domain.contracts import (
+    NUMBERS,
+    Call,
+    Criticality,
+    EventContract,
+    EventVersion,
+    PropertyRule,
+    PropertyType,
+    judge,
+)
 from activation_dagster.domain.proposals import Proposal
 from activation_dagster.errors import WrongUse
+from activation_dagster.registry.examples import ENDING
 
 
 def _flow(value: Any) -> str:
@@ -74,6 +85,55 @@ def version_text(proposal: Proposal) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _fitting(rule: PropertyRule) -> Any:
+    """A value that keeps a rule, made up."""
+    if rule.enum:
+        return rule.enum[0]
+    match rule.type:
+        case PropertyType.STRING:
+            return "a text"
+        case PropertyType.BOOLEAN:
+            return True
+        case PropertyType.TIMESTAMP:
+            return "2026-01-31T12:00:00Z"
+        case PropertyType.DATE:
+            return "2026-01-31"
+        case PropertyType.OBJECT:
+            return {}
+        case PropertyType.ARRAY:
+            return []
+        case PropertyType.NUMBER:
+            return next((bound for bound in (rule.minimum, rule.maximum) if bound is not None), 1)
+        case PropertyType.INTEGER:
+            if rule.minimum is not None:
+                return math.ceil(rule.minimum)
+            return 1 if rule.maximum is None else math.floor(rule.maximum)
+
+
+def examples_text(proposal: Proposal) -> str:
+    """The file of examples: one event that keeps the promise and one that does not, with made-up values."""
+    rules = tuple(proposed.rule for proposed in proposal.properties)
+    version = EventVersion(version=proposal.version, properties=rules)
+    contract = EventContract(
+        slug=proposal.slug,
+        call=proposal.call,
+        name=proposal.name,
+        owner=proposal.owner,
+        criticality=Criticality.BEST_EFFORT,
+        description="",
+        versions=(version,),
+    )
+    valid = {rule.name: _fitting(rule) for rule in rules}
+    lines = ["# Made up; put a likely event here, and the mistakes that you expect.", "valid:"]
+    lines.append(f"  - {contract.section}: {_flow(valid)}")
+    if rules:
+        wrong: Any = "5" if rules[0].type in NUMBERS else 5
+        broken = {**valid, rules[0].name: wrong}
+        lines += ["invalid:", f"  - event: {_flow({contract.section: broken})}"]
+        lines.append(f"    violates: {_flow(list(judge(contract, version, broken)))}")
+    return "\n".join(lines) + "\n"
+
+
 def contract_text(proposal: Proposal, *, owner: str, criticality: str, description: str) -> str:
     """The file of what may change, contract.yaml."""
     return (
@@ -117,6 +177,7 @@ def files_of(proposals: Sequence[Proposal], *, owners: Sequence[str], owner: str
                 "printed; rename one of the events in the file, or take one with --event."
             )
         kept.files[version] = version_text(proposal)
+        kept.files[f"{proposal.version}{ENDING}.yaml"] = examples_text(proposal)
     return found
 
 

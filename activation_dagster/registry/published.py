@@ -15,6 +15,7 @@ from activation_dagster.registry.files import suggestion
 from activation_dagster.registry.versions import (
     BREAKING,
     Comparable,
+    alike,
     comparable,
     numbers_of,
     parsed_text,
@@ -110,7 +111,7 @@ def _faults_of_new(
     try:
         content = _content(path)
         version = comparable(content, path.stem)
-        earlier = [comparable(_content(other), other.stem) for other in before]
+        *earlier, version = alike([*(comparable(_content(other), other.stem) for other in before), version])
     except WrongUse:
         return []  # reading the contracts tells these faults, with their place in the file
     mode, faults = _mode(root, folder)

@@ -20,6 +20,7 @@ from activation_dagster.errors import Fault, RepairInvalid, WrongUse
 from activation_dagster.registry.files import read_shape, suggestion
 from activation_dagster.registry.shapes import NAME, Shape
 
+VERSION = r"^v[1-9][0-9]*$"
 ENCODINGS = Literal["latin-1", "windows-1252", "utf-16-le", "utf-16-be"]
 
 
@@ -101,7 +102,7 @@ class DropShape(Shape):
 
 
 class SetVersionShape(Shape):
-    to: str = Field(pattern=r"^v[1-9][0-9]*$")
+    to: str = Field(pattern=VERSION)
 
 
 class RecodeShape(Shape):
@@ -162,7 +163,7 @@ def read_repair(path: Path, *, owners: Collection[str]) -> ReadRepair:
         raise RepairInvalid(faults)
     shape = read_shape(path, path.parent, RepairFile, faults)
     if shape is None:
-        raise RepairInvalid([_as_three_parts(fault) for fault in faults])
+        raise RepairInvalid([_in_our_words(fault) for fault in faults])
     if shape.owner not in owners:
         close = suggestion(shape.owner, sorted(owners))
         sentence = f"'{shape.owner}' is no owner in contracts/owners.yaml; name the team that answers for it.{close}"
@@ -191,9 +192,21 @@ def kept_steps(content: str) -> tuple[Step, ...]:
     return _repair(shape).steps
 
 
-def _as_three_parts(fault: Fault) -> Fault:
-    """pydantic puts 'Value error, ' before what our validators say."""
-    return Fault(file=fault.file, path=fault.path, sentence=fault.sentence.removeprefix("Value error, "))
+WORDS = (
+    ("Value error, ", ""),
+    ("Input should be", "should be"),
+    (f"String should match pattern '{NAME}'", "is no name; write small letters, digits and _, a letter first"),
+    (f"String should match pattern '{VERSION}'", "is no version; write it as v2"),
+    ("input was not a valid JSON value", "is no JSON value; write a date or a time in quotes"),
+)
+"""How pydantic begins a sentence, and how we do."""
+
+
+def _in_our_words(fault: Fault) -> Fault:
+    sentence = fault.sentence
+    for theirs, ours in WORDS:
+        sentence = sentence.replace(theirs, ours, 1) if sentence.startswith(theirs) else sentence
+    return Fault(file=fault.file, path=fault.path, sentence=sentence)
 
 
 def _path(written: str | list[str]) -> repairs.Path:

@@ -102,10 +102,17 @@ class PropertyShape(Shape):
 class VersionFile(Shape):
     """`events/<event>/<version>.json|yaml`: what may not change."""
 
+    class Breaking(Shape):
+        """That the version does not fit the one before: how to change over, and who reads the event."""
+
+        migration: str = Field(min_length=1)
+        owners: list[str] = Field(min_length=1)
+
     event_name: str = Field(min_length=1)
     version: str = Field(pattern=r"^v[1-9][0-9]*$")
     properties: dict[str, PropertyShape]
     required: list[str] = []
+    breaking: Breaking | None = None
 
 
 class InvalidExample(Shape):
@@ -117,7 +124,7 @@ class ExamplesFile(Shape):
     """`events/<event>/<version>.examples.yaml|json`: events that keep the promise, and events that break it."""
 
     valid: list[dict[str, Any]] = Field(min_length=1)
-    invalid: list[InvalidExample] = Field(min_length=1)
+    invalid: list[InvalidExample] = []
 
 
 class IdentityFile(Shape):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,11 +14,12 @@ from pydantic import ValidationError
 
 from activation_dagster.domain.compatibility.changes import Policy
 from activation_dagster.domain.compatibility.documents import Document
-from activation_dagster.domain.contracts import EventVersion, PropertyRule
+from activation_dagster.domain.contracts import EventVersion
 from activation_dagster.errors import WrongUse
 from activation_dagster.registry import shapes
+from activation_dagster.registry.event_versions import version_of
 from activation_dagster.registry.files import parsed, sentences_of
-from activation_dagster.registry.json_schema import FORMATS, comparable_schema
+from activation_dagster.registry.json_schema import FORMATS, comparable_schema, says_null
 
 BREAKING = "breaking"
 """The key by which a version file declares that it breaks with the one before."""
@@ -32,26 +34,7 @@ class Comparable:
     document: Document
     policy: Policy
     event_name: str = ""
-
-
-def version_of(shape: shapes.VersionFile) -> EventVersion:
-    """What a version file of ours promises."""
-    return EventVersion(
-        version=shape.version,
-        properties=tuple(
-            PropertyRule(
-                name=name,
-                type=rule.type,
-                is_required=name in shape.required,
-                enum=tuple(rule.enum),
-                minimum=rule.minimum,
-                maximum=rule.maximum,
-                is_pii=rule.pii,
-                description=rule.description,
-            )
-            for name, rule in shape.properties.items()
-        ),
-    )
+    version: EventVersion | None = None
 
 
 def is_our_format(content: Any) -> bool:
@@ -79,7 +62,24 @@ def comparable(content: Any, name: str) -> Comparable:
             "not declare. Declare them, or require them no more."
         )
     document = Document(comparable_schema(version), name=name, formats=FORMATS)
-    return Comparable(name=name, document=document, policy=Policy.DECLARED, event_name=shape.event_name)
+    return Comparable(
+        name=name, document=document, policy=Policy.DECLARED, event_name=shape.event_name, version=version
+    )
+
+
+def alike(versions: Sequence[Comparable]) -> list[Comparable]:
+    """Versions of one event compiled alike: with null wherever one of them says what null means."""
+    if not any(one.version is not None and says_null(one.version.properties) for one in versions):
+        return list(versions)
+    return [
+        one
+        if one.version is None
+        else replace(
+            one,
+            document=Document(comparable_schema(one.version, with_null=True), name=one.name, formats=FORMATS),
+        )
+        for one in versions
+    ]
 
 
 def read_version(path: Path) -> Comparable:
@@ -167,4 +167,5 @@ def comparables(olds: list[Path], new: Path) -> tuple[list[Comparable], Comparab
                 f"{one.name} promises '{one.event_name}', {later.name} promises '{later.event_name}'. Name "
                 "two versions of one event."
             )
+    *earlier, later = alike([*earlier, later])
     return earlier, later

@@ -147,7 +147,7 @@ def test_check_against_a_ref_names_the_edited_file(
     edited.write_text(edited.read_text().replace("Invoice of the order", "Invoice"))
     code, out, _ = run(capfd, monkeypatch, "contracts", "check", "--against", "main", "--json")
     assert code == 1
-    assert [fault["file"] for fault in json.loads(out)["faults"]] == ["events/product_purchased/v1.yaml"]
-    assert "is edited" in json.loads(out)["faults"][0]["sentence"]
+    told = {fault["file"]: fault["sentence"] for fault in json.loads(out)["faults"]}
+    assert "is edited" in told["events/product_purchased/v1.yaml"]
     code, _, err = run(capfd, monkeypatch, "contracts", "check", "--against", "nowhere")
     assert (code, err.count("\n")) == (2, 1)

@@ -161,12 +161,16 @@ def test_what_a_repair_would_send_waits_for_a_named_person(places: Places, tmp_p
     assert totals(places).conserved
 
 
-def test_an_original_whose_id_was_taken_since_enters_as_a_duplicate(places: Places, tmp_path: Path) -> None:
+@pytest.mark.parametrize("days", [0, 30])
+def test_an_original_that_was_sent_again_soundly_enters_as_a_duplicate_however_late(
+    places: Places, tmp_path: Path, days: int
+) -> None:
     bad = bad_price("u1")
     land(places, bad)
     work(places)
     land(places, purchase("u1") | {"messageId": bad["messageId"]})
     work(places)
+    later(places, days=days)
     repair(places, read(places, tmp_path), by="ann")
     work(places)
     found = totals(places)

@@ -33,14 +33,7 @@ TOO_OLD = 5
 """Ages that are numbers beyond what the contract allows: no word to map, so they go on waiting."""
 
 WORDS = REVOKED + EXPIRED
-REPAIR = """
-id: prescreen_age
-owner: research
-reason_for: The panel exports words where a person took back their consent or their answer ran out.
-select: {event: prescreen_submitted, reason: contract_violation, field: properties.age}
-steps:
-  - map_values: {field: properties.age, values: {CONSENT_REVOKED: null, DATA_EXPIRED: null}}
-"""
+FILE = Path(__file__).resolve().parents[2] / "repairs" / "prescreen_age.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +59,7 @@ def test_words_for_ages_wait_and_one_file_lets_them_in(prescreens: list[bytes], 
             ('"DATA_EXPIRED"', EXPIRED),
             (None, TOO_OLD),
         ]
-        file = tmp_path / "prescreen_age.yaml"
-        file.write_text(REPAIR, encoding="utf-8")
-        read = read_repair(file, owners=contracts_today(places).owners)
+        read = read_repair(FILE, owners=contracts_today(places).owners)
         assert replay(places, Selection()).passing == 0
         tried = repair(places, read)
         assert (tried.selected, tried.passing, sum(tried.broken.values())) == (WORDS + TOO_OLD, WORDS, TOO_OLD)

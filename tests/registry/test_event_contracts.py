@@ -249,7 +249,10 @@ def test_terms_that_contradict_or_lead_nowhere_are_mistakes(contracts: Path, sai
     ("examples", "fault"),
     [
         (None, "v1: has no examples; add v1.examples.yaml"),
-        ({"valid": EXAMPLES["valid"]}, "invalid: is missing; add it."),
+        (
+            {"valid": EXAMPLES["valid"]},
+            "invalid: is empty; add one event that breaks the promise, with what it violates.",
+        ),
         (EXAMPLES | {"valid": []}, "valid: "),
         (EXAMPLES | {"valid": [{"properties": {}}]}, "valid.0: breaks its promise (properties.order_id: required)."),
         (EXAMPLES | {"valid": [{"traits": {}}]}, "valid.0: has no `properties`"),

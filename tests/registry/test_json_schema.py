@@ -17,6 +17,8 @@ from activation_dagster.domain.compatibility.changes import Change, Direction, P
 from activation_dagster.domain.compatibility.documents import Document
 from activation_dagster.domain.compatibility.engine import compare
 from activation_dagster.domain.contracts import (
+    NUMBERS,
+    TEXTS,
     Call,
     Criticality,
     EventContract,
@@ -25,6 +27,7 @@ from activation_dagster.domain.contracts import (
     PropertyType,
     judge,
 )
+from activation_dagster.domain.formats import Format
 from activation_dagster.domain.times import read_date, read_instant
 from activation_dagster.registry.json_schema import (
     DATE_PATTERN,
@@ -32,14 +35,16 @@ from activation_dagster.registry.json_schema import (
     TIMESTAMP_PATTERN,
     comparable_schema,
     judging_schema,
+    says_null,
 )
+from activation_dagster.registry.versions import Comparable, alike
 
 CONTRACT = EventContract(
     slug="e", call=Call.TRACK, name="e", owner="o", criticality=Criticality.STANDARD, description="", versions=()
 )
 REMOVED = "PROPERTY_REMOVED_FROM_OPEN_CONTENT_MODEL"
 TEXT, NUMBER = PropertyType.STRING, PropertyType.NUMBER
-NUMBERS = (PropertyType.INTEGER, NUMBER)
+OBJECT = PropertyType.OBJECT
 NAMES = ["a", "b", "c"]
 VALUES: list[Any] = [
     None, True, False, 0, 1, 3.0, 3.5, -1, 7, 2**53 - 1, "", "x", "3", "2025-09-18", "2025-02-29", "2024-02-29",
@@ -49,16 +54,27 @@ VALUES: list[Any] = [
 
 
 @st.composite
-def rules(draw: st.DrawFn, name: str) -> PropertyRule:
+def rules(draw: st.DrawFn, name: str, depth: int = 0) -> PropertyRule:
     kind = draw(st.sampled_from(PropertyType))
     bounds = st.sampled_from([None, None, 0, 1, 3.5])
+    lengths = st.sampled_from([None, None, 1, 2])
+    is_text = kind is TEXT
+    inner = [draw(rules(key, depth + 1)) for key in "ab" if draw(st.booleans())] if depth < 2 and kind is OBJECT else []
     return PropertyRule(
         name=name,
         type=kind,
-        is_required=draw(st.booleans()),
-        enum=tuple(draw(st.sampled_from([[], [], ["x"], ["x", "3"], ["2025-09-18"]]))),
+        is_required=bool(name) and draw(st.booleans()),
+        enum=tuple(draw(st.sampled_from([[], [], ["x"], ["x", "3"], ["2025-09-18"]]))) if kind in TEXTS else (),
         minimum=draw(bounds) if kind in NUMBERS else None,
         maximum=draw(bounds) if kind in NUMBERS else None,
+        format=draw(st.sampled_from([None, None, *Format])) if is_text else None,
+        min_length=draw(lengths) if is_text else None,
+        max_length=draw(lengths) if is_text else None,
+        pattern=draw(st.sampled_from([None, None, "[a-z]*", "x|[0-9]+"])) if is_text else None,
+        is_nullable=draw(st.sampled_from([None, None, True, False])),
+        properties=tuple(inner),
+        items=draw(rules("", depth + 1)) if depth < 2 and kind is PropertyType.ARRAY and draw(st.booleans()) else None,
+        default=draw(st.sampled_from([None, "x", 0])),
     )
 
 
@@ -84,8 +100,34 @@ def keeps(version: EventVersion, values: dict[str, Any]) -> bool:
     return judge(CONTRACT, version, values) == ()
 
 
-def document(version: EventVersion) -> Document:
-    return Document(comparable_schema(version), formats=FORMATS)
+def documents(old: EventVersion, new: EventVersion) -> tuple[Document, Document]:
+    named = [
+        Comparable(name=one.version, document=Document({}), policy=Policy.DECLARED, version=one) for one in (old, new)
+    ]
+    with_null = says_null([*old.properties, *new.properties])
+    plain = [replace(one, document=document(one.version, with_null=False)) for one in named if one.version]
+    first, second = alike(plain)
+    assert (first.document is plain[0].document) is not with_null
+    return first.document, second.document
+
+
+def document(version: EventVersion, *, with_null: bool) -> Document:
+    return Document(comparable_schema(version, with_null=with_null), formats=FORMATS)
+
+
+def told_of(version: EventVersion, values: dict[str, Any]) -> dict[str, Any]:
+    """What a version declares of an event, inside objects too: the rest is nobody's promise."""
+    declared = {one.name: one for one in version.properties}
+    return {name: _told(declared[name], value) for name, value in values.items() if name in declared}
+
+
+def _told(one: PropertyRule, value: Any) -> Any:
+    if isinstance(value, dict):
+        declared = {inner.name: inner for inner in one.properties}
+        return {name: _told(declared[name], inner) for name, inner in value.items() if name in declared}
+    if isinstance(value, list) and one.items is not None:
+        return [_told(one.items, inner) for inner in value]
+    return value
 
 
 @settings(max_examples=300, deadline=None)
@@ -116,13 +158,12 @@ def test_compatible_versions_of_ours_keep_every_event_and_examples_break(
     pair: tuple[EventVersion, EventVersion], events: list[dict[str, Any]]
 ) -> None:
     old, new = pair
-    verdict = compare(document(old), document(new), policy=Policy.DECLARED)
+    verdict = compare(*documents(old, new), policy=Policy.DECLARED)
     for direction, (writer, reader) in {Direction.BACKWARD: (old, new), Direction.FORWARD: (new, old)}.items():
         if any(direction in change.breaks for change in verdict.changes):
             continue
-        declared = {rule.name for rule in writer.properties}
         for values in events:
-            told = {name: value for name, value in values.items() if name in declared}
+            told = told_of(writer, values)
             assert not keeps(writer, told) or keeps(reader, told)
     for change in verdict.changes:
         assert_proves(old, new, change)
@@ -156,7 +197,7 @@ def rule(kind: PropertyType, **more: Any) -> EventVersion:
 def test_changes_of_our_format_break_what_they_should_and_prove_it(
     old: EventVersion, new: EventVersion, found: str, breaks: set[str]
 ) -> None:
-    verdict = compare(document(old), document(new), policy=Policy.DECLARED)
+    verdict = compare(*documents(old, new), policy=Policy.DECLARED)
     change = next(change for change in verdict.changes if change.rule == found)
     assert set(change.breaks) == breaks
     assert (change.example is not None) == bool(breaks)

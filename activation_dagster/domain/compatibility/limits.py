@@ -80,15 +80,15 @@ def _finder(limit: _Limit, verb: str) -> Callable[[Pair], Iterator[Finding]]:
     def find(pair: Pair) -> Iterator[Finding]:
         old, new = pair.old.get(limit.keyword), pair.new.get(limit.keyword)
         if old is None and new is not None and verb == "ADDED":
-            message = f"{limit.keyword} {new} is new"
+            message = f"{limit.keyword} {new:g} is new"
         elif old is not None and new is None and verb == "REMOVED":
-            message = f"{limit.keyword} {old} is gone"
+            message = f"{limit.keyword} {old:g} is gone"
         elif (
             old is not None
             and new is not None
             and ((new > old and verb == "INCREASED") or (new < old and verb == "DECREASED"))
         ):
-            message = f"{limit.keyword} went from {old} to {new}"
+            message = f"{limit.keyword} went from {old:g} to {new:g}"
         else:
             return
         yield Finding(message=message, breaks=_breaks(limit, pair), keywords=(limit.keyword,))
