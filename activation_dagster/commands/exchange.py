@@ -143,6 +143,7 @@ def _texts(chosen: list[EventContract], contracts: ContractSet, form: Form) -> t
 
     from activation_dagster.registry.call_schemas import call_schema
     from activation_dagster.registry.data_contracts import data_contract
+    from activation_dagster.registry.property_schemas import unsaid
     from activation_dagster.registry.segment_plan import tracking_plan
 
     if form is Form.SEGMENT:
@@ -154,7 +155,16 @@ def _texts(chosen: list[EventContract], contracts: ContractSet, form: Form) -> t
             for contract in chosen
             for version in contract.versions
         }
-        return {name: json.dumps(said, indent=2, ensure_ascii=False) + "\n" for name, said in schemas.items()}, []
+        unwritten = [
+            loss
+            for contract in chosen
+            for version in contract.versions
+            for rule in version.properties
+            for loss in unsaid(rule, f"{contract.slug}.{version.version}.{rule.name}")
+        ]
+        return {
+            name: json.dumps(said, indent=2, ensure_ascii=False) + "\n" for name, said in schemas.items()
+        }, unwritten
     texts: dict[str, str] = {}
     lost: list[Loss] = []
     for contract in chosen:

@@ -27,7 +27,13 @@ class PropertyDifference:
     sentence: str
 
 
-WORDS = {"is_required": "required", "is_pii": "personal data"}
+WORDS = {
+    "is_required": "required",
+    "is_pii": "personal data",
+    "is_nullable": "nullable",
+    "min_length": "at least this long",
+    "max_length": "at most this long",
+}
 
 
 def differences(old: EventVersion, new: EventVersion) -> tuple[PropertyDifference, ...]:
@@ -81,7 +87,9 @@ def _said(value: Any) -> str:
         case float():
             return f"{value:g}"
         case PropertyRule():
-            return f"{value.name} {value.type.value}".strip()
+            presence = ", required" if value.is_required and value.name else ""
+            further = "".join(f", {said}" for said in further_rules(value))
+            return f"{value.name} ({value.type.value}{presence}{further})".strip()
         case str():
             return value
         case Sequence():

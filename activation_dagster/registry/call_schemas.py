@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from activation_dagster.domain.contracts import Call, EventContract, EventVersion
+from activation_dagster.domain.contracts import Call, EventContract, EventVersion, PropertyRule
 from activation_dagster.domain.proposals import Loss, Proposal, ProposedProperty, slug_of
 from activation_dagster.errors import WrongUse
 from activation_dagster.registry.json_schema import judging_schema
@@ -20,9 +20,20 @@ def call_schema(contract: EventContract, version: EventVersion) -> dict[str, Any
     """The JSON Schema (2020-12) by which a version judges the properties or traits of an event, with names to read."""
     schema = judging_schema(version)
     for rule in version.properties:
-        if rule.is_pii:
-            schema["properties"][rule.name]["$comment"] = PII
+        _annotate(schema["properties"][rule.name], rule)
     return {"$schema": schema.pop("$schema"), "title": contract.name, "description": contract.description, **schema}
+
+
+def _annotate(schema: dict[str, Any], rule: PropertyRule) -> None:
+    """Say in a schema what judges nothing: personal data, and what a reader may take where a value is absent."""
+    if rule.is_pii:
+        schema["$comment"] = PII
+    if rule.default is not None:
+        schema["default"] = rule.default
+    for inner in rule.properties:
+        _annotate(schema["properties"][inner.name], inner)
+    if rule.items is not None:
+        _annotate(schema["items"], rule.items)
 
 
 def read_call(schema: dict[str, Any], section: str, path: str) -> tuple[tuple[ProposedProperty, ...], list[Loss]]:

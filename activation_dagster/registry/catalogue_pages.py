@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from activation_dagster.domain.contracts import EventContract, EventVersion, PropertyRule
+from activation_dagster.domain.contracts import EventContract, EventVersion, LifecycleState, PropertyRule
 from activation_dagster.domain.version_differences import differences, further_rules
 from activation_dagster.registry.catalogue_look import SCRIPT, STYLE, policy
 from activation_dagster.registry.contract_set import ContractSet, Owner
@@ -121,7 +121,7 @@ def _index_row(catalogue: Catalogue, contract: EventContract) -> Html:
     read += [rule.name for version in contract.versions for rule in version.properties]
     read += [rule.description for rule in contract.newest.properties]
     read += ["pii"] if any(rule.is_pii for rule in contract.newest.properties) else []
-    read += [f"{use.kind} {use.name}" for use in uses]
+    read += [*contract.consumers, *(f"{use.kind} {use.name}" for use in uses)]
     cells: list[Child] = [
         element(
             "th",
@@ -189,6 +189,7 @@ def _event(catalogue: Catalogue, contract: EventContract) -> str:
         ("Criticality", contract.criticality.value.replace("_", " ")),
         ("Call", [contract.call.value, "; what it says stands in ", element("code", contract.section)]),
         ("Folder", element("code", f"contracts/events/{contract.slug}/")),
+        ("Consumers", ", ".join(contract.consumers) or "none named"),
         ("Used by", _readers(uses) if uses else "nothing yet"),
     ]
     return _page(
@@ -209,9 +210,16 @@ def _version(catalogue: Catalogue, contract: EventContract, number: int, uses: t
     seen = catalogue.seen.get((contract.slug, version.version))
     examples = catalogue.examples.get((contract.slug, version.version))
     newest = " (newest)" if version is contract.newest and number else ""
+    state = version.lifecycle.state
+    until = f" until {version.lifecycle.until}" if version.lifecycle.until else ""
     return element(
         "section",
-        element("h2", f"Version {version.version}{newest}", id=version.version),
+        element(
+            "h2",
+            f"Version {version.version}{newest} ",
+            None if state is LifecycleState.ACTIVE else element("span", f"{state.value}{until}", class_="tag"),
+            id=version.version,
+        ),
         element("p", _judged(seen), class_="soft") if catalogue.seen else None,
         _differences(contract.versions[number - 1], version) if number else None,
         _properties(version, uses),

@@ -9,6 +9,11 @@ from activation_dagster.domain.proposals import Loss
 from activation_dagster.registry.contract_set import Owner
 from activation_dagster.registry.property_schemas import unsaid
 
+SAID = frozenset(
+    {"name", "type", "is_required", "enum", "minimum", "maximum", "is_pii", "description", "format", "min_length"}
+    | {"max_length", "pattern", "properties", "items"}
+)
+"""The fields of a rule that a document says; the standard has no word for a null that is allowed, or for a default."""
 API_VERSION = "v3.1.0"
 LOGICAL_TYPES = {kind: kind.value for kind in PropertyType}
 PHYSICAL_TYPES = {PropertyType.TIMESTAMP: "string", PropertyType.DATE: "string"}
@@ -19,7 +24,7 @@ def data_contract(contract: EventContract, owner: Owner) -> tuple[dict[str, Any]
     """The newest version of a contract as an ODCS document; quality is left to those who know what it is read for."""
     version = contract.newest
     path = f"{contract.slug}.{version.version}"
-    losses = [loss for rule in version.properties for loss in unsaid(rule, f"{path}.{rule.name}")]
+    losses = [loss for rule in version.properties for loss in unsaid(rule, f"{path}.{rule.name}", said=SAID)]
     document = {
         "apiVersion": API_VERSION,
         "kind": "DataContract",
@@ -57,13 +62,25 @@ def _property(rule: PropertyRule) -> dict[str, Any]:
     }
     if rule.description:
         written["description"] = rule.description
-    options = {
-        word: bound for word, bound in (("minimum", rule.minimum), ("maximum", rule.maximum)) if bound is not None
+    stated = {
+        "minimum": rule.minimum,
+        "maximum": rule.maximum,
+        "minLength": rule.min_length,
+        "maxLength": rule.max_length,
+        "pattern": rule.pattern,
+        "format": rule.format.value if rule.format else None,
     }
+    options = {word: option for word, option in stated.items() if option is not None}
     if options:
         written["logicalTypeOptions"] = options
     if rule.is_pii:
         written["classification"] = "personal"
+    if rule.properties:
+        written["properties"] = [_property(inner) for inner in rule.properties]
+    if rule.items is not None:
+        written["items"] = {
+            word: said for word, said in _property(rule.items).items() if word not in ("name", "required")
+        }
     if rule.enum:
         # The standard has no enumeration among its options.
         written["customProperties"] = [{"property": "enum", "value": list(rule.enum)}]

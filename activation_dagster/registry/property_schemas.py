@@ -1,6 +1,6 @@
 """One property as a JSON Schema (draft-07) and back; what the other side cannot say is returned as a loss.
 
-For us null counts as absent. An optional property is therefore written as nullable, and read from either.
+For us null counts as absent where a property does not say `nullable`. An optional one is then written as nullable.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import MISSING, fields
 from typing import Any, cast
 
 from activation_dagster.domain.contracts import PropertyRule, PropertyType
+from activation_dagster.domain.formats import FORMAT_PATTERNS, Format
 from activation_dagster.domain.lexical import MAX_EXACT_INTEGER
 from activation_dagster.domain.proposals import Loss, ProposedProperty
 from activation_dagster.registry.json_schema import DATE_PATTERN, TIMESTAMP_PATTERN
@@ -18,6 +19,8 @@ from activation_dagster.registry.json_schema import DATE_PATTERN, TIMESTAMP_PATT
 DRAFT_07 = "http://json-schema.org/draft-07/schema#"
 PII = "pii"
 """What stands in `$comment` where a property holds personal data: JSON Schema has no word for it."""
+WHOLE = re.compile(r"\^\(\?:(.*)\)\$", re.DOTALL)
+"""How a pattern is written that is held against the whole text, as ours are; any other is a loss."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_ -]*")
 NUMBERS = (PropertyType.INTEGER, PropertyType.NUMBER)
 TEXTS = (PropertyType.STRING, PropertyType.TIMESTAMP, PropertyType.DATE)
@@ -25,11 +28,22 @@ FORMATS = {"date-time": PropertyType.TIMESTAMP, "date": PropertyType.DATE}
 PATTERNS = {TIMESTAMP_PATTERN: PropertyType.TIMESTAMP, DATE_PATTERN: PropertyType.DATE}
 """How our own JSON Schemas spell the types that JSON Schema does not have."""
 
-_SAID = {"name", "type", "is_required", "enum", "minimum", "maximum", "is_pii", "description"}
+_SAID = {
+    "name", "type", "is_required", "enum", "minimum", "maximum", "is_pii", "description", "format", "min_length",
+    "max_length", "pattern", "is_nullable", "properties", "items", "default",
+}  # fmt: skip
 
 
 def unsaid(rule: PropertyRule, path: str, *, said: frozenset[str] = frozenset(_SAID)) -> list[Loss]:
     """What of a rule is none of the fields `said`: a format that a contract learns later is not lost in silence."""
+    inner = [*rule.properties, *([rule.items] if rule.items else [])]
+    return [
+        *(loss for one in inner for loss in unsaid(one, f"{path}.{one.name or '[]'}", said=said)),
+        *_unsaid(rule, path, said),
+    ]
+
+
+def _unsaid(rule: PropertyRule, path: str, said: frozenset[str]) -> list[Loss]:
     return [
         Loss(path=path, sentence=f"'{field.name}' is not written, because this export has no word for it yet.")
         for field in fields(rule)
@@ -38,22 +52,31 @@ def unsaid(rule: PropertyRule, path: str, *, said: frozenset[str] = frozenset(_S
 
 
 def schema_of(rule: PropertyRule) -> dict[str, Any]:
-    """A rule as a schema of its value."""
+    """A rule as a schema of its value, or of each item of an array."""
     plain = next((word for word, kind in FORMATS.items() if kind is rule.type), None)
     kind = "string" if plain else rule.type.value
-    written: dict[str, Any] = {"type": kind if rule.is_required else [kind, "null"]}
-    if rule.description:
-        written["description"] = rule.description
-    if plain:
-        written["format"] = plain
-    if rule.enum:
-        written["enum"] = [*rule.enum, *([] if rule.is_required else [None])]
-    if rule.minimum is not None:
-        written["minimum"] = rule.minimum
-    if rule.maximum is not None:
-        written["maximum"] = rule.maximum
-    if rule.is_pii:
-        written["$comment"] = PII
+    is_nullable = rule.is_nullable is True or (rule.is_nullable is None and not rule.is_required)
+    is_text = rule.type is PropertyType.STRING
+    said = {
+        "description": rule.description or None,
+        "format": plain or (rule.format.value if rule.format and is_text else None),
+        "enum": [*rule.enum, *([None] if is_nullable else [])] if rule.enum else None,
+        "minimum": rule.minimum,
+        "maximum": rule.maximum,
+        "minLength": rule.min_length if is_text else None,
+        "maxLength": rule.max_length if is_text else None,
+        "pattern": f"^(?:{rule.pattern})$" if rule.pattern is not None and is_text else None,
+        "default": rule.default,
+        "items": schema_of(rule.items) if rule.items else None,
+        "$comment": PII if rule.is_pii else None,
+    }
+    written: dict[str, Any] = {"type": [kind, "null"] if is_nullable else kind}
+    written |= {word: value for word, value in said.items() if value is not None}
+    if rule.properties:
+        written |= {
+            "properties": {inner.name: schema_of(inner) for inner in rule.properties},
+            "required": [inner.name for inner in rule.properties if inner.is_required],
+        }
     return written
 
 
@@ -100,7 +123,14 @@ def read_property(
     name: str, schema: Any, *, is_required: bool, path: str
 ) -> tuple[ProposedProperty | None, list[Loss]]:
     """The rule that a schema comes closest to, or None where the property must be left out; and what is lost."""
-    if not NAME.fullmatch(name):
+    rule, losses = _read(name=name, schema=schema, is_required=is_required, path=path)
+    if rule is None:
+        return None, losses
+    return ProposedProperty(rule=rule, notes=tuple(f"not said: {loss}" for loss in losses)), losses
+
+
+def _read(*, name: str, schema: Any, is_required: bool, path: str) -> tuple[PropertyRule | None, list[Loss]]:
+    if name and not NAME.fullmatch(name):
         return None, [
             Loss(path=path, sentence="has a name that a contract cannot hold (letters, digits, _ and -); left out.")
         ]
@@ -108,11 +138,22 @@ def read_property(
         return None, [Loss(path=path, sentence="says nothing of its type, which a contract must; left out.")]
     said = dict(cast("Mapping[str, Any]", schema))
     losses: list[Loss] = []
-    kind = _type(said, losses, path, is_required=is_required)
+    kind, is_nullable = _type(said, losses, path)
     if kind is None:
         return None, losses
     enum = _enum(said, kind, losses, path)
     bounds = {word: _bound(said, word, kind, losses, path) for word in ("minimum", "maximum")}
+    form = _format(said, kind)
+    lengths = {word: _length(said, word, kind, losses, path) for word in ("minLength", "maxLength")}
+    pattern = WHOLE.fullmatch(said["pattern"]) if isinstance(said.get("pattern"), str) else None
+    if pattern is not None and kind is PropertyType.STRING:
+        del said["pattern"]
+    properties = _inner_properties(said, kind, losses, path)
+    items: PropertyRule | None = None
+    if kind is PropertyType.ARRAY and "items" in said:
+        inner, lost = _read(name="", schema=said.pop("items"), is_required=True, path=f"{path}.items")
+        losses += lost
+        items = inner
     comment = said.pop("$comment", None)
     if comment not in (None, PII):
         losses.append(Loss(path=f"{path}.$comment", sentence=_lost("$comment")))
@@ -120,7 +161,7 @@ def read_property(
     if not isinstance(description, str):
         losses.append(Loss(path=f"{path}.description", sentence="is no text; left out."))
         description = ""
-    losses += [Loss(path=f"{path}.{word}", sentence=_lost(word)) for word in sorted(said)]
+    losses += [Loss(path=f"{path}.{word}", sentence=_lost(word)) for word in sorted(set(said) - {"default"})]
     rule = PropertyRule(
         name=name,
         type=kind,
@@ -130,8 +171,55 @@ def read_property(
         maximum=bounds["maximum"],
         is_pii=comment == PII,
         description=description,
+        format=form,
+        min_length=lengths["minLength"],
+        max_length=lengths["maxLength"],
+        pattern=pattern[1] if pattern is not None and kind is PropertyType.STRING else None,
+        # Null counts as absent where nothing is said: only what differs from that is.
+        is_nullable=None if is_nullable is not is_required else is_nullable,
+        properties=properties,
+        items=items,
+        default=said.pop("default", None),
     )
-    return ProposedProperty(rule=rule, notes=tuple(f"not said: {loss}" for loss in losses)), losses
+    return rule, losses
+
+
+def _inner_properties(
+    said: dict[str, Any], kind: PropertyType, losses: list[Loss], path: str
+) -> tuple[PropertyRule, ...]:
+    """The properties promised inside an object; takes them and what is required of them out of what was said."""
+    if kind is not PropertyType.OBJECT or not ({"properties", "required"} & set(said)):
+        return ()
+    inner = {word: said.pop(word) for word in ("properties", "required") if word in said}
+    found, lost = read_section(inner, path)
+    losses += lost
+    return tuple(proposed.rule for proposed in found)
+
+
+def _format(said: dict[str, Any], kind: PropertyType) -> Format | None:
+    """A format by its name, or by the pattern that our own JSON Schemas spell it with."""
+    if kind is not PropertyType.STRING:
+        return None
+    if said.get("format") in list(Format):
+        return Format(said.pop("format"))
+    spelt = next((form for form, pattern in FORMAT_PATTERNS.items() if said.get("allOf") == [_spelt(pattern)]), None)
+    if spelt is not None:
+        del said["allOf"]
+    return spelt
+
+
+def _spelt(pattern: str) -> dict[str, str]:
+    return {"pattern": f"^(?:{pattern})$"}
+
+
+def _length(said: dict[str, Any], word: str, kind: PropertyType, losses: list[Loss], path: str) -> int | None:
+    if word not in said:
+        return None
+    length = said.pop(word)
+    if kind is not PropertyType.STRING or isinstance(length, bool) or not isinstance(length, int) or length < 0:
+        losses.append(Loss(path=f"{path}.{word}", sentence="measures what is no string; left out."))
+        return None
+    return length
 
 
 def _lost(word: str) -> str:
@@ -142,23 +230,19 @@ def _names(value: Any) -> set[str]:
     return {name for name in cast("list[Any]", value) if isinstance(name, str)} if isinstance(value, list) else set()
 
 
-def _type(said: dict[str, Any], losses: list[Loss], path: str, *, is_required: bool) -> PropertyType | None:
-    """The type of a property; takes `type` and the formats that are types out of what was said."""
+def _type(said: dict[str, Any], losses: list[Loss], path: str) -> tuple[PropertyType | None, bool]:
+    """The type of a property and whether it may be null; takes `type` and formats that are types out of `said`."""
     stated = said.pop("type", None)
     kinds: list[Any] = cast("list[Any]", stated) if isinstance(stated, list) else [stated]
-    if "null" in kinds:
-        kinds = [kind for kind in kinds if kind != "null"]
-        if is_required:
-            losses.append(
-                Loss(path=f"{path}.type", sentence="allows null, and the property is required; null would wait.")
-            )
+    is_nullable = "null" in kinds
+    kinds = [kind for kind in kinds if kind != "null"]
     if kinds == [None] and _all_texts(said.get("enum")):
-        kinds = ["string"]
+        kinds, is_nullable = ["string"], None in said["enum"]
     known = {kind.value for kind in PropertyType if kind not in FORMATS.values()}
     if len(kinds) != 1 or kinds[0] not in known:
         what = "no type" if kinds in ([None], []) else "more than one type, or one that no contract knows"
         losses.append(Loss(path=f"{path}.type", sentence=f"there is {what}; the property was left out."))
-        return None
+        return None, False
     kind = PropertyType(kinds[0])
     if kind is PropertyType.STRING and isinstance(said.get("format"), str) and said["format"] in FORMATS:
         kind = FORMATS[said.pop("format")]
@@ -168,7 +252,7 @@ def _type(said: dict[str, Any], losses: list[Loss], path: str, *, is_required: b
         for word, bound in (("minimum", -MAX_EXACT_INTEGER), ("maximum", MAX_EXACT_INTEGER)):
             if said.get(word) == bound:
                 del said[word]
-    return kind
+    return kind, is_nullable
 
 
 def _all_texts(values: Any) -> bool:
