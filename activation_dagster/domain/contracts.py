@@ -14,6 +14,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Any, cast
 
+from activation_dagster.domain.compatibility.changes import Mode
 from activation_dagster.domain.formats import FORMAT_PATTERNS, Format
 from activation_dagster.domain.lexical import MAX_EXACT_INTEGER
 from activation_dagster.domain.times import read_date, read_instant
@@ -131,18 +132,6 @@ class Undeclared(StrEnum):
     QUARANTINE = "quarantine"
 
 
-class Compatibility(StrEnum):
-    """What a new version may not break; the transitive modes look at all earlier versions, the others at the newest."""
-
-    BACKWARD = "backward"
-    FORWARD = "forward"
-    FULL = "full"
-    BACKWARD_TRANSITIVE = "backward_transitive"
-    FORWARD_TRANSITIVE = "forward_transitive"
-    FULL_TRANSITIVE = "full_transitive"
-    NONE = "none"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventContract:
     """The promise about one event. `versions` oldest first.
@@ -165,7 +154,7 @@ class EventContract:
     late_data: LateData = LateData.ACCEPT
     late_after_hours: int | None = None
     undeclared: Undeclared = Undeclared.KEEP
-    compatibility: Compatibility = Compatibility.FULL
+    compatibility: Mode = Mode.FULL
     pinned: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property

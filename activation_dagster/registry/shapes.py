@@ -8,9 +8,9 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from activation_dagster.domain.compatibility.changes import Mode
 from activation_dagster.domain.contracts import (
     Call,
-    Compatibility,
     Criticality,
     LateData,
     LifecycleState,
@@ -56,7 +56,7 @@ class EventFile(Shape):
     late_data: LateData = Field(default=LateData.ACCEPT, strict=False)
     late_after_hours: int | None = Field(default=None, ge=1)
     undeclared: Undeclared = Field(default=Undeclared.KEEP, strict=False)
-    compatibility: Compatibility = Field(default=Compatibility.FULL, strict=False)
+    compatibility: Mode = Field(default=Mode.FULL, strict=False)
     lifecycle: LifecycleState = Field(default=LifecycleState.ACTIVE, strict=False)
     deprecated_until: date | None = Field(default=None, strict=False)
     versions: dict[str, VersionLifecycle] = {}

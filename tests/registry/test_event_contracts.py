@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from activation_dagster.domain.compatibility.changes import Mode
 from activation_dagster.domain.contracts import (
-    Compatibility,
     LateData,
     Lifecycle,
     LifecycleState,
@@ -148,7 +148,7 @@ def test_what_contract_yaml_says_beside_the_versions_is_read(contracts: Path) ->
     found = loaded(written(contracts, about=about)).events["order_completed"]
     assert (found.consumers, found.environments, found.sources) == (("crm", "growth"), ("demo",), ("web", "app"))
     assert (found.late_data, found.late_after_hours) == (LateData.QUARANTINE, 72)
-    assert (found.undeclared, found.compatibility) == (Undeclared.QUARANTINE, Compatibility.BACKWARD_TRANSITIVE)
+    assert (found.undeclared, found.compatibility) == (Undeclared.QUARANTINE, Mode.BACKWARD_TRANSITIVE)
     assert dict(found.pinned) == {"app": "v1"}
     assert found.current.lifecycle == Lifecycle(state=LifecycleState.DEPRECATED, until=date(2026, 12, 31))
 
@@ -157,7 +157,7 @@ def test_an_event_that_says_nothing_more_keeps_the_meaning_it_had(contracts: Pat
     found = loaded(written(contracts)).events["order_completed"]
     assert (found.consumers, found.environments, found.sources, dict(found.pinned)) == ((), (), (), {})
     assert (found.late_data, found.undeclared) == (LateData.ACCEPT, Undeclared.KEEP)
-    assert (found.compatibility, found.current.lifecycle) == (Compatibility.FULL, Lifecycle())
+    assert (found.compatibility, found.current.lifecycle) == (Mode.FULL, Lifecycle())
 
 
 def test_the_newest_active_version_judges_what_names_none_and_a_pinned_source_has_its_own(contracts: Path) -> None:
