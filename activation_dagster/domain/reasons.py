@@ -101,3 +101,4 @@ class IncidentKind(StrEnum):
     DESTINATION_STOPPED = "destination_stopped"
     CHECK_FAILED = "check_failed"
     RUN_FAILED = "run_failed"
+    CONTRACTS_REFUSED = "contracts_refused"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from activation_dagster.domain.batches import Batch
-from activation_dagster.errors import StateUnusable
+from activation_dagster.errors import ContractsInvalid, Fault, StateUnusable
 from activation_dagster.pipeline.places import Places
 from activation_dagster.registry.contract_set import ContractSet, fingerprint, promised_files
 from activation_dagster.registry.loading import load_contracts
-from activation_dagster.state.batches import kept_contract_set
+from activation_dagster.registry.published import faults_against
+from activation_dagster.state.batches import kept_contract_set, newest_contract_set
 
 
 @lru_cache(maxsize=8)
@@ -36,13 +39,64 @@ def contracts_of(places: Places, batch: Batch) -> ContractSet:
     """The contracts that a batch was planned under, whatever the files say now."""
     if batch.contract_set == fingerprint(places.contracts_root, places.environment):
         return contracts_today(places)
+    return _contracts_kept(places, _files_kept(places, batch.contract_set))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """The contracts that a new batch is planned under, and their files by path.
+
+    `refused`: why today's files are not taken; the last good ones stand here then.
+    """
+
+    contracts: ContractSet
+    files: Mapping[str, str]
+    refused: tuple[Fault, ...] = ()
+
+
+def contracts_in_force(places: Places) -> InForce:
+    """Today's contracts, if they can be read and keep what the newest batch was promised; else that batch's.
+
+    What a batch ran under is published: its versions are never edited or taken away, and a new one fits the version
+    before it or declares that it does not. Raises ContractsInvalid where nothing good was ever read.
+    """
     with places.state.read() as connection:
-        files = kept_contract_set(connection, batch.contract_set)
+        last = newest_contract_set(connection)
+    try:
+        today = contracts_today(places)
+    except ContractsInvalid as invalid:
+        if last is None:
+            raise
+        refused = tuple(invalid.faults)
+    else:
+        refused = () if last is None or last == today.fingerprint else _refused(places, last, today)
+        if not refused:
+            return InForce(contracts=today, files=contract_files(places))
+    assert last is not None
+    files = _files_kept(places, last)
+    return InForce(contracts=_contracts_kept(places, files), files=files, refused=refused)
+
+
+def _refused(places: Places, last: str, today: ContractSet) -> tuple[Fault, ...]:
+    files = {name: text.encode() for name, text in _files_kept(places, last).items()}
+    consumers = {slug: today.reading_owners(contract) for slug, contract in today.events.items()}
+    return faults_against(
+        places.contracts_root, files, published="to the newest batch", consumers=consumers, owners=today.owners
+    )
+
+
+def _files_kept(places: Places, contract_set: str) -> dict[str, str]:
+    with places.state.read() as connection:
+        files = kept_contract_set(connection, contract_set)
     if files is None:
         raise StateUnusable(
-            f"The contracts of batch {batch.batch_id} ({batch.contract_set}) are not kept in state. "
+            f"The contract set {contract_set}, which a batch was planned under, is not kept in state. "
             "Restore the state database from its backup."
         )
+    return files
+
+
+def _contracts_kept(places: Places, files: Mapping[str, str]) -> ContractSet:
     with tempfile.TemporaryDirectory(prefix="contracts-") as folder:
         for name, text in files.items():
             path = Path(folder) / name

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from sqlalchemy import Connection
+
 from activation_dagster.domain.batches import Batch, Provenance, batch_id, coalesce
 from activation_dagster.domain.landing import Segment
-from activation_dagster.pipeline.contracts_in_force import contract_files, contracts_today
+from activation_dagster.domain.reasons import IncidentKind
+from activation_dagster.pipeline.contracts_in_force import InForce, contracts_in_force
 from activation_dagster.pipeline.places import Places
 from activation_dagster.state.batches import (
     insert_batch,
@@ -15,7 +18,11 @@ from activation_dagster.state.batches import (
     unclaimed,
     unfinished,
 )
+from activation_dagster.state.incidents import NOBODY, open_incident
 from activation_dagster.state.quarantine import provenances
+
+TOLD_FAULTS = 3
+"""So many faults of refused contracts stand in one sentence."""
 
 
 def waiting_segments(places: Places, *, since: datetime | None) -> list[Segment]:
@@ -40,8 +47,8 @@ def plan_batch(places: Places, *, provenance: Provenance, now: datetime, since: 
     provenance = provenance_of[min(waiting)]
     alike = [segment for segment in waiting if provenance_of[segment] is provenance]
     segments = coalesce(alike, places.batch_max_bytes)
-    contracts = contracts_today(places)
-    files = contract_files(places)
+    in_force = contracts_in_force(places)
+    contracts = in_force.contracts
     batch = Batch(
         batch_id=batch_id(places.environment, segments),
         batch_no=0,
@@ -53,8 +60,29 @@ def plan_batch(places: Places, *, provenance: Provenance, now: datetime, since: 
         segments=segments,
     )
     with places.state.write() as connection:
-        keep_contract_set(connection, contracts.fingerprint, files, now=now)
+        keep_contract_set(connection, contracts.fingerprint, in_force.files, now=now)
+        if in_force.refused:
+            _tell(connection, in_force, now=now)
         return insert_batch(connection, batch, planned_at=now)
+
+
+def _tell(connection: Connection, in_force: InForce, *, now: datetime) -> None:
+    """One open incident for all that keeps today's contracts from being taken."""
+    mode = in_force.contracts.failure_modes.get(f"incident.{IncidentKind.CONTRACTS_REFUSED.value}")
+    told = " ".join(f"{fault.file} {fault.sentence}" for fault in in_force.refused[:TOLD_FAULTS])
+    more = len(in_force.refused) - TOLD_FAULTS
+    open_incident(
+        connection,
+        IncidentKind.CONTRACTS_REFUSED,
+        about="contracts",
+        owner=NOBODY if mode is None else mode.owner,
+        sentence=(
+            f"Today's contracts are refused: {told}{f' And {more} more.' if more > 0 else ''} "
+            f"Batches run under the last good set, {in_force.contracts.fingerprint}. "
+            "Mend the files (`activation contracts check`); the next batch takes them by itself."
+        ),
+        now=now,
+    )
 
 
 def unfinished_batches(places: Places) -> list[Batch]:

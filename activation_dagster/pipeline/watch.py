@@ -21,13 +21,9 @@ from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.plan import waiting_segments
 from activation_dagster.state.bulk import select_in
 from activation_dagster.state.identity import profile_count
-from activation_dagster.state.incidents import open_incident
+from activation_dagster.state.incidents import NOBODY, open_incident
 from activation_dagster.state.memberships import members_now
 from activation_dagster.state.tables import batch_phases, batch_segments, batches, sends
-
-NOBODY = "on_call"
-"""Who gets an incident while the contracts, which say whose it is, cannot be read."""
-
 
 # -- the two sums -----------------------------------------------------------------------------------------------------
 

@@ -45,24 +45,43 @@ def check_against(
     Raises WrongUse for a ref that does not exist or a folder outside a repository, MendTheEnvironment without git.
     """
     there = {name: content for name, content in _files_at(root, ref).items() if _is_version(name)}
+    faults = faults_against(root, there, published=f"at {ref}", consumers=consumers, owners=owners)
+    new = sorted(path.relative_to(root).as_posix() for path in _version_paths(root))
+    return PublishedReport(
+        ref=ref, published=len(there), new=tuple(name for name in new if name not in there), faults=faults
+    )
+
+
+def faults_against(
+    root: Path,
+    files: Mapping[str, bytes],
+    *,
+    published: str,
+    consumers: Mapping[str, Collection[str]],
+    owners: Collection[str],
+) -> tuple[Fault, ...]:
+    """How the versions under `root` break with contract files of before, by their path below it; others are left out.
+
+    `published` says where those stood, as in "was published <published> and is gone". The rest is as for a ref.
+    """
+    there = {name: content for name, content in files.items() if _is_version(name)}
     here = {path.relative_to(root).as_posix(): path for path in _version_paths(root)}
     faults = [
-        Fault(file=name, path="", sentence=f"was published at {ref} and is gone; restore it from there.")
+        Fault(file=name, path="", sentence=f"was published {published} and is gone; restore it from there.")
         for name in there.keys() - here.keys()
     ]
     faults += [
         Fault(
             file=name,
             path="",
-            sentence=f"was published at {ref} and is edited; restore it, and write the change as a new version.",
+            sentence=f"was published {published} and is edited; restore it, and write the change as a new version.",
         )
         for name in there.keys() & here.keys()
         if _lines(here[name].read_bytes()) != _lines(there[name])
     ]
-    new = sorted(here.keys() - there.keys())
-    for name in new:
+    for name in sorted(here.keys() - there.keys()):
         faults += _faults_of_new(root, here[name], there, consumers=consumers, owners=owners)
-    return PublishedReport(ref=ref, published=len(there), new=tuple(new), faults=tuple(sorted(faults)))
+    return tuple(sorted(faults))
 
 
 def _version_paths(root: Path) -> list[Path]:

@@ -298,6 +298,13 @@ def kept_contract_set(connection: Connection, fingerprint: str) -> dict[str, str
     return None if found is None else json.loads(found)
 
 
+def newest_contract_set(connection: Connection) -> str | None:
+    """The contract set of the batch that was planned last, or None where there is none yet."""
+    return connection.execute(
+        select(batches.c.contract_set).order_by(batches.c.batch_no.desc()).limit(1)
+    ).scalar_one_or_none()
+
+
 def release_batch(connection: Connection, batch_id: str, *, checks: Sequence[str], now: datetime) -> None:
     """Say that the gate let this batch through; only the intended phase of a live, new, sound batch says so."""
     insert_new(

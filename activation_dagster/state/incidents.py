@@ -15,6 +15,9 @@ from activation_dagster.state.tables import incidents
 
 COLUMNS = ("incident_id", "kind", "opened_at", "batch_id", "owner", "sentence")
 
+NOBODY = "on_call"
+"""Who gets an incident while the contracts, which say whose it is, cannot be read."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
