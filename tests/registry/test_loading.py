@@ -14,7 +14,7 @@ import yaml
 
 from activation_dagster.domain.contracts import PropertyType
 from activation_dagster.errors import ContractsInvalid, Fault
-from activation_dagster.registry.contract_set import fingerprint
+from activation_dagster.registry.contract_set import REPAIRS, fingerprint
 from activation_dagster.registry.loading import load_contracts
 
 CONTRACTS = Path(__file__).resolve().parent.parent.parent / "contracts"
@@ -27,7 +27,11 @@ EXAMPLE = (
 )
 """The contract as the first request for this platform wrote it."""
 
-FILES = sorted(path.relative_to(CONTRACTS).as_posix() for path in CONTRACTS.rglob("*") if path.is_file())
+FILES = sorted(
+    path.relative_to(CONTRACTS).as_posix()
+    for path in CONTRACTS.rglob("*")
+    if path.is_file() and REPAIRS not in path.relative_to(CONTRACTS).parts
+)
 
 
 @pytest.fixture
@@ -95,6 +99,7 @@ def test_the_fingerprint_names_the_environment_and_ignores_what_is_no_contract(c
     before = fingerprint(contracts, "demo")
     assert fingerprint(contracts, "production") != before
     (contracts / "notes.txt").write_text("nothing")
+    (contracts / REPAIRS / "another.yaml").write_text("nothing")  # a repair mends events, it promises nothing
     assert fingerprint(contracts, "demo") == before
     assert load_contracts(contracts, environment="demo").fingerprint == before
 
