@@ -78,7 +78,9 @@ def landing_line(item: bytes, arrival: Arrival, position: int, verdicts: Verdict
     """The line that an event lands as, whatever it is: what cannot be read is landed too, and waits."""
     if b"\n" in item:
         item = item.replace(b"\n", b" ")  # between tokens it says nothing; inside a text it is no JSON anyway
-    item = item.strip()
+    item = item.strip(b" \t\r\n")
+    if not item.strip():
+        item = b"null"  # a blank line would be passed over as no event
     over = None
     if len(item) > arrival.max_event_bytes:
         over = QuarantineReason.TOO_LARGE
@@ -87,7 +89,7 @@ def landing_line(item: bytes, arrival: Arrival, position: int, verdicts: Verdict
     event = sound(item)
     if isinstance(event, QuarantineReason):
         if item[:1] != b"{" or not item.endswith(b"}") or b'"collector"' in item:
-            return Line(line=item or b"null", reason=event)
+            return Line(line=item, reason=event)
         mark = _mark(arrival, position, over=None, verdict=event, taken=())
         return Line(line=_led(mark, b"", item), reason=event)
     taken = [name for name in OURS if name in event]
@@ -111,7 +113,7 @@ def landing_line(item: bytes, arrival: Arrival, position: int, verdicts: Verdict
 
 
 def _led(mark: bytes, added: bytes, item: bytes) -> bytes:
-    rest = item[1:].lstrip()
+    rest = item[1:].lstrip(b" \t\r")
     parts = [b'{"' + MARK.encode() + b'":' + mark]
     if added:
         parts.append(added)
