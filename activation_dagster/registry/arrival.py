@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any, cast
 
 from activation_dagster.domain.admission import admission
-from activation_dagster.domain.contracts import Call, EventContract
+from activation_dagster.domain.contracts import Call, EventContract, EventVersion
 from activation_dagster.domain.events import envelope_fault, occurred_at
 from activation_dagster.domain.times import read_instant
-from activation_dagster.registry.boundary import judged_at_boundary
+from activation_dagster.registry.boundary import CompiledJudge
 from activation_dagster.registry.contract_set import ContractSet
 
 
@@ -22,6 +22,14 @@ class ArrivalJudge:
         self._contracts: dict[tuple[str, str], EventContract] = {
             (contract.call.value, contract.name): contract for contract in contracts.events.values()
         }
+        self._judges: dict[tuple[str, str], CompiledJudge] = {}
+
+    def _judge(self, contract: EventContract, version: EventVersion) -> CompiledJudge:
+        # By name: a version is a value whose hash would be counted from all its properties, event by event.
+        found = self._judges.get((contract.slug, version.version))
+        if found is None:
+            found = self._judges[contract.slug, version.version] = CompiledJudge(contract, version)
+        return found
 
     def __call__(self, event: Mapping[str, Any], *, source: str, received_at: datetime) -> str | None:
         """The reason for which a lexically sound event will wait, or None where it keeps its promise."""
@@ -44,7 +52,7 @@ class ArrivalJudge:
             source=source,
             occurred_at=_occurred_at(event, received_at),
             received_at=received_at,
-            violations=judged_at_boundary(contract, version, values),
+            violations=self._judge(contract, version).violations(values),
         )
         return None if reason is None else reason.value
 

@@ -24,6 +24,21 @@ def _compiled(version: EventVersion) -> Draft202012Validator:
     return Draft202012Validator(judging_schema(version))
 
 
+class CompiledJudge:
+    """One version's judge, compiled once and kept by whoever judges many events of it."""
+
+    def __init__(self, contract: EventContract, version: EventVersion) -> None:
+        self.contract = contract
+        self.version = version
+        self._is_valid = _compiled(version).is_valid
+
+    def violations(self, values: Mapping[str, Any] | None) -> tuple[str, ...]:
+        """As `judged_at_boundary`."""
+        if self._is_valid({} if values is None else values):
+            return ()
+        return judge(self.contract, self.version, values)
+
+
 def judged_at_boundary(
     contract: EventContract, version: EventVersion, values: Mapping[str, Any] | None
 ) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ MARK = "collector"
 """The first key of a line that the collector wrote. Only we write it first; one that a client sent is taken out."""
 
 OURS = frozenset({MARK, "receivedAt", "writeKey"})
-_SUSPECT = re.compile(b"|".join(pattern.encode() for pattern in SUSPECT_PATTERNS))
+_SUSPECT = tuple(re.compile(pattern.encode()).search for pattern in SUSPECT_PATTERNS[1:])
+"""The first looks behind a backslash, and no text with one comes so far."""
 _KEYS = re.compile(rb'"[ \t\r]*:')
 
 
@@ -58,8 +59,11 @@ def sound(text: bytes) -> dict[str, Any] | QuarantineReason:
     """What `domain.lexical.read_event` says of a line, in a tenth of its time for the lines that most are."""
     if len(text) > MAX_LINE_BYTES:
         return QuarantineReason.TOO_LARGE
-    if b"\\" in text or text.count(b"{") + text.count(b"[") > MAX_DEPTH or _SUSPECT.search(text):
+    if b"\\" in text or text.count(b"{") + text.count(b"[") > MAX_DEPTH:
         return read_event(text)
+    for search in _SUSPECT:
+        if search(text):
+            return read_event(text)
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
