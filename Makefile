@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-real test-injection check bench fuzz ui screenshot lock clean
+.PHONY: help env demo test test-real test-injection test-collector test-clients check bench fuzz ui screenshot lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ demo: $(STAMP) ## the main job, end to end [DATA=folder [ALL=1]] [STATE=postgres
 	@$(BIN)/activation demo $(if $(DATA),--data "$(DATA)") $(if $(ALL),--all) $(if $(STATE),--state "$(STATE)") $(if $(SHORT),--short)
 
 test: $(STAMP) ## all tests but those on real data
-	@$(BIN)/pytest -m "not real_data"
+	@$(BIN)/pytest -m "not real_data and not clients"
 
 # The folder is looked at before anything is built, and a folder without tests that read it fails (pytest's exit code 5).
 test-real: ## the tests on real data, DATA=folder
@@ -45,6 +45,17 @@ test-real: ## the tests on real data, DATA=folder
 
 test-injection: $(STAMP) ## bad events of every kind in a stream, repaired and replayed [EVENTS=1000000]
 	@INJECTED_EVENTS="$(or $(EVENTS),1000000)" $(BIN)/pytest tests/guarantees/test_bad_data_is_repairable.py
+
+test-collector: $(STAMP) ## the collector killed over and over under load [ROUNDS=200] [CONNECTIONS=10000]
+	@COLLECTOR_ROUNDS="$(or $(ROUNDS),200)" COLLECTOR_CONNECTIONS="$(or $(CONNECTIONS),10000)" $(BIN)/pytest tests/sources/collector/test_faults.py
+
+# Other people's SDKs are no part of the environment: they have a folder of their own.
+test-clients: $(STAMP) ## unmodified SDKs (Python, Node, browser) against the collector
+	@command -v npm >/dev/null || { echo "Node is missing: no 'npm' on the PATH, and two of the SDKs are from there. Install Node 18 or newer (Debian: apt-get install nodejs npm)." >&2; exit 1; }
+	@test -x .clients/venv/bin/python || $(PYTHON) -m venv .clients/venv
+	@.clients/venv/bin/pip install --quiet --disable-pip-version-check --no-deps -r tests/clients/requirements.txt
+	@cp tests/clients/package.json tests/clients/package-lock.json .clients/ && npm --prefix .clients ci --silent --no-audit --no-fund
+	@$(BIN)/pytest -m clients
 
 check: $(STAMP) ## lint, format, types, imports, contracts
 	$(BIN)/ruff check .

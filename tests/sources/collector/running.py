@@ -186,7 +186,7 @@ def limited(**changes: Any) -> Callable[[CollectorLimits], CollectorLimits]:
 
 
 @contextmanager
-def in_a_process(settings: Settings, *, workers: int = 1, before: str = "") -> Generator[Running]:
+def in_a_process(settings: Settings, *, workers: int = 1, before: str = "", port: int = 0) -> Generator[Running]:
     """`activation collector` as people start it; killed where it still runs at the end.
 
     `before` is Python that its process runs first, to set a limit of the system, say.
@@ -201,7 +201,7 @@ def in_a_process(settings: Settings, *, workers: int = 1, before: str = "") -> G
     program = f"import sys; sys.argv = ['activation', *sys.argv[1:]]\n{before}\n"
     program += "from activation_dagster.cli import main\nif __name__ == '__main__': main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", program, "collector", "--port", "0", "--workers", str(workers)],
+        [sys.executable, "-c", program, "collector", "--port", str(port), "--workers", str(workers)],
         env=environment,
         stderr=subprocess.PIPE,
         start_new_session=True,
