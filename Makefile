@@ -6,13 +6,14 @@ STAMP := .venv/.stamp
 BIN := .venv/bin
 PIP_TOOLS := pip-tools==7.6.2
 ATHERIS := atheris==3.0.0
+SCHEMATHESIS := schemathesis==4.32.5
 
 # Import time is latency: each Dagster run is a process of its own. Never run without compiled bytecode.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-real test-injection test-collector test-clients check bench fuzz ui screenshot lock clean
+.PHONY: help env demo test test-real test-injection test-collector test-clients check bench fuzz fuzz-collector ui screenshot lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +72,11 @@ bench: $(STAMP) ## bulk throughput as a ratio to the floor, with time by stage
 fuzz: $(STAMP) ## lines that nobody would write, judged in bulk and alone [SECONDS=60]
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: $(ATHERIS) || { echo "The fuzzer is missing: no wheel of $(ATHERIS) for this Python ($$($(BIN)/python -V)) and system. Run this on Linux (x86-64) with Python 3.11 to 3.13, or set ATHERIS to a version that has one." >&2; exit 1; }
 	@$(BIN)/python -m tests.fuzzing.fuzz_lines -max_total_time=$(or $(SECONDS),60) -max_len=4096 -print_final_stats=1
+
+fuzz-collector: $(STAMP) ## the collector's whole interface, by its own description [EXAMPLES=50]
+	@test -x .fuzzing/schemathesis/bin/python || $(PYTHON) -m venv .fuzzing/schemathesis
+	@.fuzzing/schemathesis/bin/pip install --quiet --disable-pip-version-check "$(SCHEMATHESIS)"
+	@$(BIN)/python -m tests.fuzzing.fuzz_collector .fuzzing/schemathesis/bin/st $(or $(EXAMPLES),50)
 
 ui: $(STAMP) ## open Dagster's web interface on what the demo left
 	@$(BIN)/activation ui
