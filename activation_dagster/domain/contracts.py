@@ -2,7 +2,8 @@
 
 The SQL compiled from a contract (`lake/contract_sql.py`) must give the same violations; a property-based test holds the
 two together. Strictness: `3.0` is an integer, `"3"` no number, null counts as absent where a property does not say
-`nullable`, undeclared properties are kept where a contract does not say otherwise (`domain/admission.py`).
+`nullable`, undeclared properties are kept where a contract does not say otherwise (`domain/admission.py`). What is judged
+is what was said; what is read downstream is `taken`: defaults filled in, and undeclared properties left out under `drop`.
 """
 
 from __future__ import annotations
@@ -57,9 +58,9 @@ class PropertyRule:
 
     `is_nullable`: None where the contract says nothing, and null counts as absent; True where a required property may
     be null as long as it is there; False where it must not be null even if it may be absent. Lengths count Unicode code
-    points. `properties` are those promised inside an object; others may stand there. `default` is what a reader may
-    take where the property is absent; no judge and no phase fills it in. `identifier` is the kind of identity.yaml that
-    the value is one of.
+    points. `properties` are those promised inside an object; others may stand there. `default` is what is read where
+    the property is absent (not where it is null); nothing is judged by it. `identifier` is the kind of identity.yaml
+    that the value is one of.
     """
 
     name: str
@@ -77,7 +78,7 @@ class PropertyRule:
     is_nullable: bool | None = None
     properties: tuple[PropertyRule, ...] = ()
     items: PropertyRule | None = None
-    default: Any = None
+    default: Any = field(default=None, hash=False)  # an object has no hash
     owner: str = ""
     identifier: str | None = None
 
@@ -117,7 +118,7 @@ class Criticality(StrEnum):
 
 
 class LateData(StrEnum):
-    """What is done with an event that is received long after it happened."""
+    """What is done with an event that is received long after it happened. STATE_ONLY: it counts, and triggers nothing."""
 
     ACCEPT = "accept"
     STATE_ONLY = "state_only"
@@ -125,7 +126,7 @@ class LateData(StrEnum):
 
 
 class Undeclared(StrEnum):
-    """What is done with properties that a version does not declare."""
+    """What is done with properties that a version does not declare. DROP: the event is accepted, and nobody reads them."""
 
     KEEP = "keep"
     DROP = "drop"
@@ -138,7 +139,7 @@ class EventContract:
 
     `name` is the track event's name, or the call's own for the other calls; `section` is where its properties stand
     in an event (`properties` or `traits`). Empty `environments` and `sources` mean all. `pinned` gives the version that
-    judges a source's events where they name none. `late_after_hours` goes with `LateData.QUARANTINE`.
+    judges a source's events where they name none. `late_after_hours` goes with every `late_data` but ACCEPT.
     """
 
     slug: str
@@ -270,3 +271,45 @@ def judge(contract: EventContract, version: EventVersion, values: Mapping[str, A
     A violation never holds a value of the event, so it may be shown and logged.
     """
     return tuple(sorted(_violations(version.properties, contract.section, values or {})))
+
+
+# -- what is read of an accepted event --------------------------------------------------------------------------------
+
+
+def has_default(rule: PropertyRule) -> bool:
+    """Whether a rule, or any inside it, says what is read where nothing was said."""
+    inside = (*rule.properties, *(() if rule.items is None else (rule.items,)))
+    return rule.default is not None or any(map(has_default, inside))
+
+
+def with_defaults_inside(rule: PropertyRule, value: Any) -> Any:
+    """A value of a property with the defaults of what is absent inside it."""
+    if rule.type is PropertyType.OBJECT and isinstance(value, dict):
+        return filled(rule.properties, cast("dict[str, Any]", value))
+    if rule.type is PropertyType.ARRAY and rule.items is not None and isinstance(value, list):
+        return [with_defaults_inside(rule.items, one) for one in cast("list[Any]", value)]
+    return value
+
+
+def filled(rules: tuple[PropertyRule, ...], values: Mapping[str, Any]) -> dict[str, Any]:
+    """An object's values with the defaults of what is absent; what is null was said and stays."""
+    found = dict(values)
+    for rule in rules:
+        if rule.name in found or rule.default is not None:
+            found[rule.name] = with_defaults_inside(rule, found.get(rule.name, rule.default))
+    return found
+
+
+def kept(contract: EventContract, version: EventVersion, values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The values of an accepted event's section that count as said: all, or under DROP the declared ones.
+
+    Names inside objects are not looked at, as by the other policies.
+    """
+    declared = {rule.name for rule in version.properties}
+    is_open = contract.undeclared is not Undeclared.DROP
+    return {name: value for name, value in (values or {}).items() if is_open or name in declared}
+
+
+def taken(contract: EventContract, version: EventVersion, values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The values of an accepted event's section as workflows and audiences read them: `kept`, with defaults."""
+    return filled(version.properties, kept(contract, version, values))

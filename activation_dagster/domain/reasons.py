@@ -58,6 +58,7 @@ class DecisionRefusal(StrEnum):
     SUPPRESSED = "suppressed"
     NOT_IN_AUDIENCE = "not_in_audience"
     TOO_OLD = "too_old"
+    TOO_LATE = "too_late"
     ALREADY_DECIDED = "already_decided"
     LOST_TO = "lost_to"  # raised as lost_to:<workflow_id>
 

@@ -7,6 +7,7 @@ from activation_dagster.domain.contracts import EventContract, EventVersion
 from activation_dagster.lake.contract_sql import judgement, unjudged
 from activation_dagster.lake.paths import text_at
 from activation_dagster.lake.tables import DUPLICATES, QUARANTINED, VALIDATED
+from activation_dagster.lake.taken_sql import drops
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.closed_rows import closed_rows
 from activation_dagster.pipeline.ingest import compute_ingested
@@ -38,10 +39,6 @@ def _judge(run: BatchRun) -> None:
         [(mode.code, mode.owner) for mode in run.contracts.failure_modes.values() if mode.group == "quarantine"],
     )
     versions = _versions_asked_for(run)
-    identifiers = {
-        kind.name: f"coalesce({', '.join(text_at(path) for path in kind.paths)}, null)"
-        for kind in run.contracts.identity.kinds
-    }
     engine.make(
         "judged_events",
         "\nunion all\n".join(
@@ -51,13 +48,22 @@ def _judge(run: BatchRun) -> None:
                 environment=run.batch.environment,
                 used=run.contracts.used_properties(contract),
                 sums=run.contracts.sums(contract),
-                identifiers=identifiers,
+                identifiers=_identifiers(run, contract, version),
             )
             for contract, version in versions
         ),
     )
-    engine.make("unjudged_events", unjudged(versions, list(identifiers)))
+    engine.make("unjudged_events", unjudged(versions, [kind.name for kind in run.contracts.identity.kinds]))
     engine.view("validate/event_verdicts")
+
+
+def _identifiers(run: BatchRun, contract: EventContract, version: EventVersion) -> dict[str, str]:
+    """SQL for each kind's value in events of a version; what its contract drops names nobody."""
+    paths = {
+        kind.name: [text_at(path) for path in kind.paths if not drops(contract, version, path)]
+        for kind in run.contracts.identity.kinds
+    }
+    return {kind: f"coalesce({', '.join([*found, 'null::varchar', 'null'])})" for kind, found in paths.items()}
 
 
 def _versions_asked_for(run: BatchRun) -> list[tuple[EventContract, EventVersion]]:

@@ -25,6 +25,7 @@ from activation_dagster.registry.event_terms import lifecycle_of, mistakes_of_te
 from activation_dagster.registry.event_versions import mistakes_of, version_of
 from activation_dagster.registry.examples import ENDING, mistakes_of_examples
 from activation_dagster.registry.files import read_shape, suggestion
+from activation_dagster.registry.readers import mistakes_of_readers
 
 NAME = re.compile(shapes.NAME)
 SINGLE = ("owners", "identity", "consent", "failure_modes")
@@ -125,7 +126,8 @@ class _Loading:
                 self.fault(name, "version", f"says '{shape.version}', but the file is {path.name}; make them equal.")
             if about.call is not Call.TRACK and shape.event_name != about.call:
                 self.fault(name, "event_name", f"must be '{about.call}' for an {about.call} contract.")
-            for where, sentence in mistakes_of(shape, owners=self.owners, kinds=self.kinds):
+            fills = about.call not in (Call.IDENTIFY, Call.GROUP)
+            for where, sentence in mistakes_of(shape, owners=self.owners, kinds=self.kinds, fills=fills):
                 self.fault(name, where, sentence)
             names.add(shape.event_name)
             built.append(version_of(shape, lifecycle_of(about, shape.version)))
@@ -478,6 +480,15 @@ def load_contracts(root: Path, *, environment: str, needs_examples: bool = True)
     loading.read_workflows()
     failure_modes = loading.read_failure_modes()
     loading.strays()
+    for stem, where, sentence in mistakes_of_readers(
+        events=loading.events,
+        audiences=loading.audiences,
+        workflows=loading.workflows,
+        mappings=consent[0].mappings if consent else (),
+        country_from=consent[1] if consent else (),
+        identity=identity,
+    ):
+        loading.fault(f"{stem}.yaml", where, sentence)
     if loading.faults or identity is None or consent is None:
         raise ContractsInvalid(loading.faults)
     return ContractSet(

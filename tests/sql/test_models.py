@@ -525,10 +525,10 @@ CASES = [
             ),
             "workflow_conditions": rows_of("workflow_id, path, value", "'w', '$.\"x\"', '1'"),
             "validated_events": rows_of(
-                "ordinal, message_id, event_id, contract, contract_version, occurred_at, landed_at, used_properties",
-                "1, 'm1', 'e1', 'c', 'v1', make_timestamp(1), make_timestamp(2), '{\"x\":1}'",
-                "2, 'm2', 'e2', 'c', 'v1', make_timestamp(1), make_timestamp(2), '{\"x\":2}'",
-                "3, 'm3', 'e3', 'other', 'v1', make_timestamp(1), make_timestamp(2), null",
+                "ordinal, message_id, event_id, contract, contract_version, occurred_at, landed_at, is_state_only, used_properties",
+                "1, 'm1', 'e1', 'c', 'v1', make_timestamp(1), make_timestamp(2), true, '{\"x\":1}'",
+                "2, 'm2', 'e2', 'c', 'v1', make_timestamp(1), make_timestamp(2), false, '{\"x\":2}'",
+                "3, 'm3', 'e3', 'other', 'v1', make_timestamp(1), make_timestamp(2), false, null",
             ),
             "resolved_events": rows_of("ordinal, profile_id", "1, 'p1'", "2, 'p1'", "3, 'p1'"),
             "audience_memberships": rows_of(
@@ -537,10 +537,10 @@ CASES = [
                 f"'a', 'p3', 'kept', {A}, 1",
             ),
         },
-        shown="workflow_id, profile_id, trigger, competes_on, trigger_contract",
+        shown="workflow_id, profile_id, trigger, competes_on, trigger_contract, is_state_only",
         expected=[
-            ("w", "p1", "message:m1", "message:m1", "c/v1"),
-            ("on_entry", "p2", "entry:0a:2", "entry:a:0a:2", ""),
+            ("w", "p1", "message:m1", "message:m1", "c/v1", True),
+            ("on_entry", "p2", "entry:0a:2", "entry:a:0a:2", "", False),
         ],
     ),
     Case(
@@ -549,11 +549,12 @@ CASES = [
         given={
             "batch": BATCH,
             "candidates": rows_of(
-                "send_key, workflow_id, profile_id, triggered_at, trigger_event_id",
-                "'k1', 'w', 'p1', make_timestamp(999), 'e1'",
-                "'k2', 'w', 'p2', make_timestamp(999), 'e2'",
-                "'k3', 'w', null, make_timestamp(999), 'e3'",
-                "'k4', 'w', 'p1', make_timestamp(990), 'e4'",
+                "send_key, workflow_id, profile_id, triggered_at, trigger_event_id, is_state_only",
+                "'k1', 'w', 'p1', make_timestamp(999), 'e1', false",
+                "'k2', 'w', 'p2', make_timestamp(999), 'e2', false",
+                "'k3', 'w', null, make_timestamp(999), 'e3', false",
+                "'k4', 'w', 'p1', make_timestamp(990), 'e4', false",
+                "'k5', 'w', 'p2', make_timestamp(990), 'e5', true",
             ),
             "workflows": rows_of(
                 WORKFLOW, "'w', 'v1', 'c', 'a', 'm', 'email', 1, 'd', 'track', 's', 'user_id', null, 10"
@@ -577,6 +578,7 @@ CASES = [
             ("k2", "u2", "consent_denied"),
             ("k3", None, "no_profile"),
             ("k4", "u1", "too_old"),
+            ("k5", "u2", "too_late"),
         ],
     ),
     Case(
