@@ -87,16 +87,22 @@ def admission(
     source: str,
     occurred_at: datetime,
     received_at: datetime,
+    envelope: Sequence[str] = (),
 ) -> tuple[QuarantineReason | None, Sequence[str]]:
-    """The first reason for which an event waits (None when it is admitted), and all its violations, sorted."""
+    """The first reason for which an event waits (None when it is admitted), and all its violations, sorted.
+
+    `envelope` are its violations of the contract that every envelope has.
+    """
     broken = judge(contract, version, values)
     undeclared = undeclared_in(contract, version, values)
-    said = sorted([*broken, *undeclared])
+    said = sorted([*broken, *undeclared, *envelope])
     reason = barred(contract, version, environment=environment, source=source, received_at=received_at)
     if reason is not None:
         return reason, said
     if broken:
         return QuarantineReason.CONTRACT_VIOLATION, said
+    if envelope:
+        return QuarantineReason.ENVELOPE_VIOLATION, said
     if undeclared:
         return QuarantineReason.UNDECLARED_PROPERTY, said
     if contract.late_data is LateData.QUARANTINE and is_late(

@@ -133,6 +133,15 @@ class Undeclared(StrEnum):
     QUARANTINE = "quarantine"
 
 
+def current_of(versions: tuple[EventVersion, ...]) -> EventVersion:
+    """What judges where nothing else says: the newest active version, else the newest deprecated, else the last."""
+    for state in (LifecycleState.ACTIVE, LifecycleState.DEPRECATED):
+        for version in reversed(versions):
+            if version.lifecycle.state is state:
+                return version
+    return versions[-1]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventContract:
     """The promise about one event. `versions` oldest first.
@@ -168,12 +177,7 @@ class EventContract:
 
     @property
     def current(self) -> EventVersion:
-        """What judges where nothing else says: the newest active version, else the newest deprecated, else the last."""
-        for state in (LifecycleState.ACTIVE, LifecycleState.DEPRECATED):
-            for version in reversed(self.versions):
-                if version.lifecycle.state is state:
-                    return version
-        return self.newest
+        return current_of(self.versions)
 
     def version(self, name: str | None, source: str | None = None) -> EventVersion | None:
         """The version an event names (`v2`, or `2`); where it names none, its source's, else the current one.
@@ -252,16 +256,18 @@ def violations_of(rule: PropertyRule, path: str, value: Any, *, is_there: bool =
     if rule.type is PropertyType.STRING:
         broken += _broken_text(rule, path, value)
     if rule.type is PropertyType.OBJECT:
-        broken += _violations(rule.properties, path, cast("dict[str, Any]", value))
+        broken += violations_inside(rule.properties, path, cast("dict[str, Any]", value))
     if rule.type is PropertyType.ARRAY and rule.items is not None:
         broken += _broken_items(rule.items, path, cast("list[Any]", value))
     return broken
 
 
-def _violations(rules: tuple[PropertyRule, ...], path: str, values: Mapping[str, Any]) -> list[str]:
+def violations_inside(rules: tuple[PropertyRule, ...], path: str, values: Mapping[str, Any]) -> list[str]:
+    """How the values of an object break its properties' rules; an empty path is that of the event itself."""
     found: list[str] = []
     for rule in rules:
-        found += violations_of(rule, f"{path}.{rule.name}", values.get(rule.name), is_there=rule.name in values)
+        place = f"{path}.{rule.name}" if path else rule.name
+        found += violations_of(rule, place, values.get(rule.name), is_there=rule.name in values)
     return found
 
 
@@ -270,7 +276,7 @@ def judge(contract: EventContract, version: EventVersion, values: Mapping[str, A
 
     A violation never holds a value of the event, so it may be shown and logged.
     """
-    return tuple(sorted(_violations(version.properties, contract.section, values or {})))
+    return tuple(sorted(violations_inside(version.properties, contract.section, values or {})))
 
 
 # -- what is read of an accepted event --------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ class QuarantineReason(StrEnum):
     WRONG_ENVIRONMENT = "wrong_environment"
     SOURCE_NOT_ALLOWED = "source_not_allowed"
     CONTRACT_VIOLATION = "contract_violation"
+    ENVELOPE_VIOLATION = "envelope_violation"
     UNDECLARED_PROPERTY = "undeclared_property"
     TOO_LATE = "too_late"
 

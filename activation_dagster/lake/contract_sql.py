@@ -22,6 +22,7 @@ from activation_dagster.domain.contracts import (
     Undeclared,
 )
 from activation_dagster.domain.reasons import QuarantineReason
+from activation_dagster.domain.unknown_events import KeptUnknown
 from activation_dagster.lake.rule_sql import (
     Place,
     extractions,
@@ -217,13 +218,34 @@ def judgement(
     )
 
 
-def unjudged(versions: Sequence[tuple[EventContract, EventVersion]], identifiers: Sequence[str] = ()) -> str:
-    """A SELECT over `ingested_events` of the events that no version judges, with the columns of `judgement`, empty."""
+def _is_kept(kept: Sequence[KeptUnknown], environment: str) -> str:
+    """SQL that is true where an event would be accepted if no contract is about it (`domain/unknown_events`)."""
+    found: list[str] = []
+    for one in kept:
+        if not one.environments or environment in one.environments:
+            sources = ", ".join(map(literal, one.sources))
+            calls = ", ".join(literal(call) for call in one.calls)
+            found.append(f"(e.source in ({sources}){f' and e.event_type in ({calls})' if calls else ''})")
+    return f"coalesce(e.fault is null and ({' or '.join(found)}), false)" if found else "false"
+
+
+def unjudged(
+    versions: Sequence[tuple[EventContract, EventVersion]],
+    identifiers: Mapping[str, str] | None = None,
+    *,
+    kept: Sequence[KeptUnknown] = (),
+    environment: str = "",
+) -> str:
+    """A SELECT over `ingested_events` of the events that no version judges, with the columns of `judgement`, empty.
+
+    Beside them `fault` and `is_kept`: whether the event is accepted if no contract is about it.
+    """
     taken = " or ".join(f"coalesce({selector(*pair)}, false)" for pair in versions) or "false"
-    named = "".join(f", null::varchar as id_{kind}" for kind in identifiers)
+    named = "".join(f", {sql if kept else 'null::varchar'} as id_{kind}" for kind, sql in (identifiers or {}).items())
     return (
         f"select {BASE}, null::varchar as contract, null::varchar as contract_version, null::varchar as violations, "
         f"null::varchar as undeclared, null::varchar as barred, false as is_late, false as is_state_only, "
-        f"null::varchar as used_properties, null::bigint[] as measured{named}, e.fault\n"
+        f"null::varchar as used_properties, null::bigint[] as measured{named}, e.fault, "
+        f"{_is_kept(kept, environment)} as is_kept\n"
         f"from ingested_events as e where not ({taken})"
     )

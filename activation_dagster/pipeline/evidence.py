@@ -92,7 +92,7 @@ def trigger_of(places: Places, row: Decided, batch: Batch, *, reveal: bool) -> T
                 source=event[3],
                 segment=segments.get(event[0].rpartition(":")[0], ""),
                 contract=event[4],
-                contract_version=event[5],
+                contract_version=event[5] or "",
                 occurred_at=event[6].replace(tzinfo=UTC),
                 received_at=event[7].replace(tzinfo=UTC),
                 payload=shown_payload((event[8] or "").encode(), reveal=reveal),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from activation_dagster.domain.batches import Phase, PhaseReport, Provenance
 from activation_dagster.domain.contracts import EventContract, EventVersion
 from activation_dagster.lake.contract_sql import judgement, unjudged
+from activation_dagster.lake.envelope_sql import envelope_breaches
 from activation_dagster.lake.paths import text_at
 from activation_dagster.lake.tables import DUPLICATES, QUARANTINED, VALIDATED
 from activation_dagster.lake.taken_sql import drops
@@ -38,6 +39,12 @@ def _judge(run: BatchRun) -> None:
         {"reason": "VARCHAR", "owner": "VARCHAR"},
         [(mode.code, mode.owner) for mode in run.contracts.failure_modes.values() if mode.group == "quarantine"],
     )
+    engine.make("envelope_breaches", envelope_breaches(run.contracts.envelope))
+    engine.put(
+        "envelope_owners",
+        {"owner": "VARCHAR"},
+        [] if run.contracts.envelope is None else [(run.contracts.envelope.owner,)],
+    )
     versions = _versions_asked_for(run)
     engine.make(
         "judged_events",
@@ -48,19 +55,22 @@ def _judge(run: BatchRun) -> None:
                 environment=run.batch.environment,
                 used=run.contracts.used_properties(contract),
                 sums=run.contracts.sums(contract),
-                identifiers=_identifiers(run, contract, version),
+                identifiers=_identifiers(run, (contract, version)),
             )
             for contract, version in versions
         ),
     )
-    engine.make("unjudged_events", unjudged(versions, [kind.name for kind in run.contracts.identity.kinds]))
+    engine.make(
+        "unjudged_events",
+        unjudged(versions, _identifiers(run), kept=run.contracts.kept_unknown, environment=run.batch.environment),
+    )
     engine.view("validate/event_verdicts")
 
 
-def _identifiers(run: BatchRun, contract: EventContract, version: EventVersion) -> dict[str, str]:
-    """SQL for each kind's value in events of a version; what its contract drops names nobody."""
+def _identifiers(run: BatchRun, *judged: tuple[EventContract, EventVersion]) -> dict[str, str]:
+    """SQL for each kind's value in the events of a version, or of none; what its contract drops names nobody."""
     paths = {
-        kind.name: [text_at(path) for path in kind.paths if not drops(contract, version, path)]
+        kind.name: [text_at(path) for path in kind.paths if not any(drops(*pair, path) for pair in judged)]
         for kind in run.contracts.identity.kinds
     }
     return {kind: f"coalesce({', '.join([*found, 'null::varchar', 'null'])})" for kind, found in paths.items()}

@@ -13,6 +13,7 @@ from typing import Any, cast
 from jsonschema_rs import Draft202012Validator
 
 from activation_dagster.domain.contracts import EventContract, EventVersion, judge, kept
+from activation_dagster.domain.envelope import judge_envelope
 from activation_dagster.registry.json_schema import judging_schema
 
 VERSIONS_KEPT = 4_096
@@ -36,6 +37,11 @@ def judged_at_boundary(
     if _compiled(version).is_valid({} if values is None else values):
         return ()
     return judge(contract, version, values)
+
+
+def envelope_judged_at_boundary(version: EventVersion, event: Mapping[str, Any]) -> tuple[str, ...]:
+    """All violations of the envelope's contract by a whole event, as `domain.envelope.judge_envelope` gives them."""
+    return () if _compiled(version).is_valid(event) else judge_envelope(version, event)
 
 
 def taken_at_boundary(

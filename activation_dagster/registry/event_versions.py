@@ -82,12 +82,12 @@ def mistakes_of(
 ) -> Iterator[Mistake]:
     """Every promise of a version file that cannot be kept, or that nobody would judge or carry out.
 
-    Not `fills`: the version is of a section whose defaults nobody fills in, because silence there says nothing.
+    Not `fills`: the version is of traits, where silence says nothing, or of the envelope, which stays as it came.
     """
     yield from _mistakes_inside("", shape.properties, shape.required, owners, kinds)
     if not fills:
         for path in _defaults_in("", shape.properties):
-            yield path, "is a default where what a call leaves out stays as it was known; take it out."
+            yield path, "is a default that nobody fills in: what traits or an envelope leave out was not said; take it out."
 
 
 def _defaults_in(path: str, properties: dict[str, PropertyShape]) -> Iterator[str]:

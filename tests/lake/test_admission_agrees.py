@@ -27,6 +27,7 @@ from activation_dagster.domain.contracts import (
 )
 from activation_dagster.lake.contract_sql import judgement, unjudged
 from activation_dagster.lake.engine import Engine
+from activation_dagster.lake.envelope_sql import envelope_breaches
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SOURCES = ["web", "app", "warehouse"]
@@ -120,6 +121,7 @@ def test_terms_mean_the_same_in_bulk_and_plainly(
     versions = [(contract, version) for version in contract.versions]
     engine.make("judged_events", "\nunion all\n".join(judgement(*pair, environment="demo") for pair in versions))
     engine.make("unjudged_events", unjudged(versions))
+    engine.make("envelope_breaches", envelope_breaches(None))
     named = {"contract": "VARCHAR", "call": "VARCHAR", "name": "VARCHAR"}
     engine.put("contracts", named, [(contract.slug, "track", contract.name)])
     engine.view("validate/event_verdicts")
