@@ -2,8 +2,8 @@
 
 The SQL compiled from a contract (`lake/contract_sql.py`) must give the same violations; a property-based test holds the
 two together. Strictness: `3.0` is an integer, `"3"` no number, null counts as absent where a property does not say
-`nullable`, undeclared properties are kept where a contract does not say otherwise (`domain/admission.py`). What is judged
-is what was said; what is read downstream is `taken`: defaults filled in, and undeclared properties left out under `drop`.
+`nullable`, undeclared properties are kept where a contract does not say otherwise (`domain/admission.py`). What is
+judged is what was said; what is read downstream is `taken`: with defaults, and under `drop` without the undeclared.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Criticality(StrEnum):
 
 
 class LateData(StrEnum):
-    """What is done with an event that is received long after it happened. STATE_ONLY: it counts, and triggers nothing."""
+    """What is done with an event received long after it happened; STATE_ONLY: it counts and triggers nothing."""
 
     ACCEPT = "accept"
     STATE_ONLY = "state_only"
@@ -126,7 +126,7 @@ class LateData(StrEnum):
 
 
 class Undeclared(StrEnum):
-    """What is done with properties that a version does not declare. DROP: the event is accepted, and nobody reads them."""
+    """What is done with properties that a version does not declare; DROP: the event is accepted, nobody reads them."""
 
     KEEP = "keep"
     DROP = "drop"

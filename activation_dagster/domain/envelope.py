@@ -32,6 +32,14 @@ class EnvelopeContract:
     pinned: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
+    def slug(self) -> str:
+        return ENVELOPE
+
+    @property
+    def newest(self) -> EventVersion:
+        return self.versions[-1]
+
+    @property
     def current(self) -> EventVersion:
         return current_of(self.versions)
 

@@ -25,8 +25,9 @@ def is_certain(rule: PropertyRule) -> bool:
         asked = replace(asked, is_required=False, enum=() if {*Call} <= set(rule.enum) else rule.enum)
     if rule.name == "messageId" and rule.max_length is not None and rule.max_length >= MAX_MESSAGE_ID:
         asked = replace(asked, max_length=None)
-    kinds = dict.fromkeys(OBJECTS, PropertyType.OBJECT) | dict.fromkeys(TIMES, PropertyType.TIMESTAMP)
-    kind = kinds.get(rule.name, PropertyType.STRING if rule.name in ("type", *TEXTS) else None)
+    kinds: dict[str, PropertyType] = dict.fromkeys(("type", *TEXTS), PropertyType.STRING)
+    kinds |= dict.fromkeys(OBJECTS, PropertyType.OBJECT) | dict.fromkeys(TIMES, PropertyType.TIMESTAMP)
+    kind = kinds.get(rule.name)
     return kind is not None and asked == PropertyRule(name=rule.name, type=kind, is_required=False)
 
 
@@ -81,10 +82,9 @@ def _breaches(rules: Sequence[PropertyRule], where: str) -> str:
         found = f"(select e.*, {', '.join(columns)} from {found} as e)"
         reached, level = below, level + 1
     said = _judged(rules, leaves, inside)
-    return f"select ordinal, violations from (select e.ordinal, {said} as violations from {found} as e) where violations is not null"
+    judged_events = f"select e.ordinal, {said} as violations from {found} as e"
+    return f"select ordinal, violations from ({judged_events}) where violations is not null"
 
 
 def _judged(rules: Sequence[PropertyRule], leaves: Mapping[str, str], inside: Mapping[str, dict[str, str]]) -> str:
     return judged(rules, dict(leaves), Place(path=(), holder="e.payload"), inside=inside.get)
-
-

@@ -1,4 +1,4 @@
-"""What is read of an accepted event as SQL: defaults where nothing was said, nothing undeclared where a contract drops it.
+"""What is read of an accepted event as SQL: defaults where nothing was said, and nothing that its contract drops.
 
 `domain/contracts.kept` and `taken` are the readable meaning. A contract with neither costs nothing here.
 """
@@ -20,7 +20,7 @@ from activation_dagster.domain.contracts import (
 )
 from activation_dagster.lake.rule_sql import Place, is_there, literal
 
-_ENTRIES = '\'"MAP(VARCHAR, JSON)"\''
+_ENTRIES = "'\"MAP(VARCHAR, JSON)\"'"
 """The structure under which `from_json` gives an object's members one by one."""
 
 
@@ -40,7 +40,9 @@ def _inside(text: str, rule: PropertyRule, depth: int = 0) -> str:
     if rule.items is not None:
         item = _inside(f"{one}::varchar", rule.items, depth + 1)
         each = f"list_transform(json_transform({text}, '[\"JSON\"]'), lambda {one}: coalesce({item}, 'null'))"
-        return f"(case when starts_with({text}, '[') then concat('[', array_to_string({each}, ','), ']') else {text} end)"
+        return (
+            f"(case when starts_with({text}, '[') then concat('[', array_to_string({each}, ','), ']') else {text} end)"
+        )
     found = f"{one}.value::varchar"
     changed = " ".join(
         f"when {literal(member.name)} then {_inside(found, member, depth + 1)}"
@@ -79,7 +81,9 @@ def taken_leaves(
             said = _inside(leaf, rule) if rule.type in (PropertyType.OBJECT, PropertyType.ARRAY) else leaf
             if rule.default is not None:
                 place = top.inside(name, top.holder)
-                said = f"(case when {leaf} is null and not {is_there(rule, place)} then {_default(rule)} else {said} end)"
+                said = (
+                    f"(case when {leaf} is null and not {is_there(rule, place)} then {_default(rule)} else {said} end)"
+                )
             found[name] = said
         else:
             found[name] = leaf
@@ -103,7 +107,8 @@ def kept_section(section: str, contracts: Sequence[EventContract], contract: str
             declared = ", ".join(literal(rule.name) for rule in judged.properties) or "null"
             entries = f"map_entries(from_json(e.{section}, {_ENTRIES}))"
             said = f"list_filter({entries}, lambda m: m.key in ({declared}))"
-            texts = f"list_transform({said}, lambda m: concat(to_json(m.key)::varchar, ':', coalesce(m.value::varchar, 'null')))"
+            member = "concat(to_json(m.key)::varchar, ':', coalesce(m.value::varchar, 'null'))"
+            texts = f"list_transform({said}, lambda m: {member})"
             cases.append(
                 f"when {contract} = {literal(one.slug)} and {version} = {literal(judged.version)} then "
                 f"case when e.{section} is not null then concat('{{', array_to_string({texts}, ','), '}}')::json end"

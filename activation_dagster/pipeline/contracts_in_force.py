@@ -80,7 +80,11 @@ def contracts_in_force(places: Places) -> InForce:
 def _refused(places: Places, last: str, today: ContractSet) -> tuple[Fault, ...]:
     files = {name: text.encode() for name, text in _files_kept(places, last).items()}
     return faults_against(
-        places.contracts_root, files, published="to the newest batch", consumers=readers_of_all(today), owners=today.owners
+        places.contracts_root,
+        files,
+        published="to the newest batch",
+        consumers=readers_of_all(today),
+        owners=today.owners,
     )
 
 

@@ -32,7 +32,7 @@ class Verdict:
 
 
 def verdict_on(line: bytes, contracts: ContractSet, *, source: str, landed_at: datetime) -> Verdict:
-    """The verdict on one landing line (without the line's end) of a source; `landed_at` counts where it says no other."""
+    """The verdict on one landing line (without its end) of a source; `landed_at` counts where it names no receipt."""
     event = read_event(line)
     if isinstance(event, QuarantineReason):
         return Verdict(reason=event)

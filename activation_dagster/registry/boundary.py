@@ -61,4 +61,4 @@ def _filled(schema: Mapping[str, Any], value: Any) -> Any:
         return found
     if isinstance(value, list) and "items" in schema:
         return [_filled(schema["items"], one) for one in cast("list[Any]", value)]
-    return value
+    return cast("Any", value)

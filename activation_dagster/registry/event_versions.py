@@ -87,7 +87,10 @@ def mistakes_of(
     yield from _mistakes_inside("", shape.properties, shape.required, owners, kinds)
     if not fills:
         for path in _defaults_in("", shape.properties):
-            yield path, "is a default that nobody fills in: what traits or an envelope leave out was not said; take it out."
+            yield (
+                path,
+                "is a default that nobody fills in: what traits or an envelope leave out was not said; take it out.",
+            )
 
 
 def _defaults_in(path: str, properties: dict[str, PropertyShape]) -> Iterator[str]:

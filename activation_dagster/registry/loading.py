@@ -36,7 +36,9 @@ SINGLE = ("owners", "identity", "consent", "failure_modes", "unknown_events")
 RESERVED = (UNKNOWN_EVENT, ENVELOPE)
 """Words that stand where events' folders are named, for what is no event's contract."""
 FOLDERS = ("audiences", "consent_mappings", "destinations", "workflows")
-PLACE = re.compile(rf"({'|'.join(SINGLE)})\.yaml|(({'|'.join([*FOLDERS, REPAIRS])})|events/[^/]+|{ENVELOPE})/[^/]+\.(yaml|json)")
+PLACE = re.compile(
+    rf"({'|'.join(SINGLE)})\.yaml|(({'|'.join([*FOLDERS, REPAIRS])})|events/[^/]+|{ENVELOPE})/[^/]+\.(yaml|json)"
+)
 """Where a contract file stands; a file elsewhere would be a promise that nobody reads."""
 
 

@@ -53,7 +53,8 @@ def in_bulk(engine: Engine, envelope: EnvelopeContract, said: Sequence[tuple[str
 
 def certain(name: str) -> PropertyRule:
     """What ingest holds a field to anyway."""
-    kind = dict.fromkeys(OBJECTS, PropertyType.OBJECT) | dict.fromkeys(TIMES, PropertyType.TIMESTAMP)
+    kind: dict[str, PropertyType] = dict.fromkeys(OBJECTS, PropertyType.OBJECT)
+    kind |= dict.fromkeys(TIMES, PropertyType.TIMESTAMP)
     return PropertyRule(name=name, type=kind.get(name, PropertyType.STRING), is_required=False)
 
 
