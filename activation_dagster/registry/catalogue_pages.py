@@ -220,7 +220,7 @@ def _event(catalogue: Catalogue, contract: EventContract) -> str:
 
 
 UNDECLARED = {
-    Undeclared.KEEP: "kept, and not judged",
+    Undeclared.KEEP: "kept; nothing is promised of them",
     Undeclared.DROP: "dropped: the event is accepted, and nothing reads them",
     Undeclared.QUARANTINE: "the event waits in quarantine",
 }
