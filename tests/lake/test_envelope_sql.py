@@ -131,12 +131,12 @@ def test_the_committed_envelope_is_judged_by_its_context_alone_and_names_paths(e
     assert envelope is not None
     assert "landed_payloads" not in envelope_breaches(envelope)
     said = [
-        {"type": "track", "context": {"locale": 5, "library": {"name": 1}, "page": "x"}},
+        {"type": "track", "context": {"locale": 5, "ip": "x" * 101, "page": "x"}},
         {"type": "track", "context": {"locale": "en", "page": {"url": None}}},
         {"type": "track"},
     ]
     assert in_bulk(engine, envelope, [("web", one) for one in said]) == [
-        ["context.library.name: type string", "context.locale: type string", "context.page: type object"],
+        ["context.ip: max_length 100", "context.locale: type string", "context.page: type object"],
         [],
         [],
     ]
