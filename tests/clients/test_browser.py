@@ -32,8 +32,6 @@ class Shop(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Shop
-
     def do_GET(self) -> None:
         """The page, or one of the library's files."""
         name = self.path.partition("?")[0].rsplit("/", 1)[-1]
@@ -47,6 +45,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """The page has sent everything."""
+        assert isinstance(self.server, Shop)
         self.server.said.put(json.loads(self.rfile.read(int(self.headers["content-length"]))))
         self.send_response(204)
         self.end_headers()
