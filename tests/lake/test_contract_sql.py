@@ -30,8 +30,9 @@ from activation_dagster.domain.lexical import read_event
 from activation_dagster.domain.patterns import fault_of_pattern
 from activation_dagster.domain.reasons import QuarantineReason
 from activation_dagster.domain.times import read_date, read_instant
-from activation_dagster.lake.contract_sql import BASE, judgement, unjudged
 from activation_dagster.lake.engine import Engine
+from activation_dagster.lake.judging_sql import judge_events, unjudged
+from activation_dagster.lake.routing_sql import BASE, Asked, numbered
 from tests.domain.plain_job import millionths
 from tests.domain.spellings import assembled_instants, dates, instants, no_instants
 
@@ -78,9 +79,11 @@ def in_bulk(
         from (select ordinal, null::varchar as fault, json_transform(line, '{SECTIONS}') as e from lines)
         """,
     )
-    versions = [(one, version) for one in contracts for version in one.versions]
-    engine.make("judged_events", "\nunion all\n".join(judgement(*pair, used=used, sums=sums) for pair in versions))
-    engine.make("unjudged_events", unjudged(versions))
+    asked = numbered(
+        [Asked(contract=one, version=version, used=used, sums=sums) for one in contracts for version in one.versions]
+    )
+    judge_events(engine, asked)
+    engine.make("unjudged_events", unjudged(asked))
     counted = "select ordinal from judged_events union all select ordinal from unjudged_events order by ordinal"
     assert [row[0] for row in engine.rows(counted)] == list(range(len(lines)))  # each event has one place
     found: dict[int, list[Judged]] = {}
