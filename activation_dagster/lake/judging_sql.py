@@ -22,7 +22,7 @@ READ = ("e.properties", "e.traits", "e.context", "e.user_id", "e.anonymous_id")
 """What rules and identifiers are read from."""
 
 MAX_OTHER_NAMES = 60
-"""How many names a group of versions may read beyond what its first one reads, shared among them."""
+"""How many names a group of versions may read beyond those of its largest, each for all their events."""
 
 NO_TEXT, NO_AMOUNTS = "null::varchar", "null::bigint[]"
 
@@ -55,16 +55,16 @@ def grouped(asked: Numbered) -> list[dict[int, Asked]]:
 
     A name that an event has not costs little, a pass over the events of a few versions much more.
     """
-    groups: list[tuple[str, set[str], dict[int, Asked]]] = []
+    groups: list[tuple[str, int, set[str], dict[int, Asked]]] = []
     for judge, one in sorted(asked.items(), key=lambda pair: -len(pair[1].names)):
-        for section, names, group in groups:
-            if section == one.contract.section and len(names | one.names) <= len(names) + MAX_OTHER_NAMES // len(group):
+        for section, most, names, group in groups:
+            if section == one.contract.section and len(names | one.names) <= most:
                 names |= one.names
                 group[judge] = one
                 break
         else:
-            groups.append((one.contract.section, set(one.names), {judge: one}))
-    return [dict(sorted(group.items())) for _, _, group in groups]
+            groups.append((one.contract.section, len(one.names) + MAX_OTHER_NAMES, set(one.names), {judge: one}))
+    return [dict(sorted(group.items())) for _, _, _, group in groups]
 
 
 def _tests(group: Numbered, leaves: Leaves, top: Place) -> str:
