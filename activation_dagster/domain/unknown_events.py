@@ -1,4 +1,4 @@
-"""Unknown events: what becomes of an event that no contract is about. It waits, unless somebody declared to keep it."""
+"""Unknown events: what no contract is about waits, unless somebody declared to keep what their source sends."""
 
 from __future__ import annotations
 

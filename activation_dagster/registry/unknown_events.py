@@ -1,4 +1,4 @@
-"""Reading contracts/unknown_events.yaml: whose unknown events are kept. Without the file, all of them wait."""
+"""Reading contracts/unknown_events.yaml: whose unknown events are kept, and of nobody where there is no such file."""
 
 from __future__ import annotations
 
