@@ -44,23 +44,19 @@ def check_against(
     `consumers` are the owners of what reads an event, by the event's folder; a version that breaks must name them.
     Raises WrongUse for a ref that does not exist or a folder outside a repository, MendTheEnvironment without git.
     """
-    there = {name: content for name, content in _files_at(root, ref).items() if _is_version(name)}
-    faults = faults_against(root, there, published=f"at {ref}", consumers=consumers, owners=owners)
-    new = sorted(path.relative_to(root).as_posix() for path in _version_paths(root))
-    return PublishedReport(
-        ref=ref, published=len(there), new=tuple(name for name in new if name not in there), faults=faults
-    )
+    return report_against(root, _files_at(root, ref), ref, published=f"at {ref}", consumers=consumers, owners=owners)
 
 
-def faults_against(
+def report_against(
     root: Path,
     files: Mapping[str, bytes],
+    ref: str,
     *,
     published: str,
     consumers: Mapping[str, Collection[str]],
     owners: Collection[str],
-) -> tuple[Fault, ...]:
-    """How the versions under `root` break with contract files of before, by their path below it; others are left out.
+) -> PublishedReport:
+    """How the versions under `root` stand beside contract files of before, by their path below it; others are left out.
 
     `published` says where those stood, as in "was published <published> and is gone". The rest is as for a ref.
     """
@@ -81,7 +77,8 @@ def faults_against(
     ]
     for name in sorted(here.keys() - there.keys()):
         faults += _faults_of_new(root, here[name], there, consumers=consumers, owners=owners)
-    return tuple(sorted(faults))
+    new = tuple(sorted(here.keys() - there.keys()))
+    return PublishedReport(ref=ref, published=len(there), new=new, faults=tuple(sorted(faults)))
 
 
 def _version_paths(root: Path) -> list[Path]:

@@ -35,7 +35,8 @@ from activation_dagster.domain.compatibility.changes import (
 )
 from activation_dagster.domain.compatibility.documents import Document, Schema
 from activation_dagster.domain.compatibility.instances import candidates
-from activation_dagster.domain.compatibility.json_values import Undecided, text_of
+from activation_dagster.domain.compatibility.json_values import Undecided
+from activation_dagster.domain.compatibility.likeness import are_alike
 from activation_dagster.domain.compatibility.merging import merged
 from activation_dagster.errors import WrongUse
 
@@ -134,7 +135,7 @@ class _Engine:
         """All changes at a place and below."""
         pair = place.pair
         old, new = pair.old, pair.new
-        if old is new or _are_equal(old, new):
+        if old is new or are_alike(old, new):
             return []
         closing = [one for rule in values.CLOSING_RULES for one in self._by(rule, place)]
         if closing or (old.is_false and new.is_false):
@@ -206,13 +207,6 @@ def _order(rule: Rule) -> int:
 
 def _annotations(schema: Schema) -> list[str]:
     return [key for key in values.ANNOTATIONS if key in schema.written]
-
-
-def _are_equal(old: Schema, new: Schema) -> bool:
-    text = text_of(old.raw if old.raw is not None else old.body)
-    if text != text_of(new.raw if new.raw is not None else new.body):
-        return False
-    return old.document is new.document or '"$' not in text
 
 
 def _children(pair: Pair, keywords: Any) -> Iterator[Child]:

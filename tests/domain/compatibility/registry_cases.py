@@ -168,6 +168,26 @@ CONFLUENT: dict[str, Row] = {
     "items moved behind a reference": ({"items": _TEXT}, _via(_TEXT, items=_REF), True),
     "items came from behind a reference": (_via(_TEXT, items=_REF), {"items": _TEXT}, True),
     "what items refer to changed": (_via(_TEXT, items=_REF), _via(_NUMBER, items=_REF), False),
+    "what an item must be among refers to a narrower one": (
+        _via(_NUMBER, type="array", contains=_REF), _via(_WHOLE, type="array", contains=_REF), False,
+    ),
+    "what not refuses refers to more": (_via(_WHOLE, **{"not": _REF}), _via(_NUMBER, **{"not": _REF}), False),
+    "what follows from a condition refers to a narrower one": (
+        _via(_NUMBER, **{"if": {"minimum": 5}, "else": _REF}), _via(_WHOLE, **{"if": {"minimum": 5}, "else": _REF}), False,
+    ),
+    "a key in a branch of oneOf refers to a wider one": (
+        _via(_WHOLE, oneOf=[_has({"n": _REF}), _TEXT]), _via(_NUMBER, oneOf=[_has({"n": _REF}), _TEXT]), True,
+    ),
+    "a key in a branch of oneOf refers to a narrower one": (
+        _via(_NUMBER, oneOf=[_has({"n": _REF}), _TEXT]), _via(_WHOLE, oneOf=[_has({"n": _REF}), _TEXT]), False,
+    ),
+    "a key in a part of allOf refers to a narrower one": (
+        _via(_NUMBER, allOf=[_has({"n": _REF})]), _via(_WHOLE, allOf=[_has({"n": _REF})]), False,
+    ),
+    "a branch of oneOf refers to what overlaps now": (
+        _via(_TEXT, oneOf=[_has({"n": _REF}), _has({"n": _WHOLE}, required=["n"])]),
+        _via(_NUMBER, oneOf=[_has({"n": _REF}), _has({"n": _WHOLE}, required=["n"])]), False,
+    ),
     "a definition that nobody refers to changed": (_via(_TEXT), _via(_NUMBER), True),
     "a whole schema moved behind a reference": (_TEXT, _via(_TEXT, **_REF), True),
 }  # fmt: skip
