@@ -121,10 +121,16 @@ def check_against_state(
     """
     with places.state.read() as connection:
         last = newest_contract_set(connection)
-    files = {} if last is None else _published(places, last)
+    if last is None:
+        return PublishedReport(ref=IN_STATE, published=0, new=(), faults=())
     published = f"to the newest batch of environment {places.environment}"
     return report_against(
-        places.contracts_root, files, IN_STATE, published=published, consumers=consumers, owners=owners
+        places.contracts_root,
+        _published(places, last),
+        IN_STATE,
+        published=published,
+        consumers=consumers,
+        owners=owners,
     )
 
 
