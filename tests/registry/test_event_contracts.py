@@ -189,7 +189,7 @@ def test_the_newest_active_version_judges_what_names_none_and_a_pinned_source_ha
         ({"type": "string", "minimum": 1}, "properties.x.minimum: is promised of a property of type string"),
         ({"type": "integer", "min_length": 1}, "properties.x.min_length: is promised of a property of type integer"),
         ({"type": "date", "format": "email"}, "properties.x.format: is promised of a property of type date"),
-        ({"type": "string", "format": "mail"}, "properties.x.format: Input should be 'email'"),
+        ({"type": "string", "format": "mail"}, "properties.x.format: is 'mail', which is none of 'email'"),
         ({"type": "number", "minimum": 2, "maximum": 1}, "properties.x.minimum: is above maximum"),
         ({"type": "string", "min_length": 2, "max_length": 1}, "properties.x.min_length: is above max_length"),
         ({"type": "string", "min_length": -1}, "properties.x.min_length: "),
