@@ -97,7 +97,10 @@ def messy(count: int = 300) -> list[dict[str, Any]]:
             "anonymousId": f"a{number % 41}",
             "properties": {
                 "items": [
-                    {"sku": f"S{number}", "price": 9.5, "sizes": ["s", "m"][: number % 3], "buyer": {"email": f"b{number}@x.example"}}
+                    {
+                        "sku": f"S{number}", "price": 9.5, "sizes": ["s", "m"][: number % 3],
+                        "buyer": {"email": f"b{number}@x.example"},
+                    }
                     for _ in range(1 + number % 3)
                 ],
                 "tags": ["new", "sale"],

@@ -312,8 +312,9 @@ def test_one_mistake_hides_no_other_in_its_file_nor_in_any(contracts: Path) -> N
         "pinned: {web: v9}\nlate_data: sometimes\n"
     )
     (page / "v1.yaml").write_text(
-        "event_name: page\nversion: v3\npropertys: {}\nproperties:\n  url: {type: strnig}\n  n: {type: integer, minimum: 5, "
-        "maximum: 1}\n  m: {type: string, pattern: '['}\n  q: {type: string, identifier: emial, format: emial, enum: [1]}\n"
+        "event_name: page\nversion: v3\npropertys: {}\nproperties:\n  url: {type: strnig}\n"
+        "  n: {type: integer, minimum: 5, maximum: 1}\n  m: {type: string, pattern: '['}\n"
+        "  q: {type: string, identifier: emial, format: emial, enum: [1]}\n"
         "required: [url, nowhere]\n"
     )
     (page / "v1.examples.yaml").write_text("valid: []\ninvalids: []\n")
