@@ -42,7 +42,7 @@ def check(*, against: Against = None, as_json: AsJson = False) -> None:
     promised: dict[str, int] = {}
     fingerprint = None
     consumers: dict[str, tuple[str, ...]] = {}
-    owners: tuple[str, ...] = ()
+    owners: tuple[str, ...] | None = None
     try:
         found = load_contracts(settings.contracts, environment=settings.environment)
         fingerprint = found.fingerprint

@@ -113,7 +113,7 @@ def _published(places: Places, contract_set: str) -> dict[str, bytes]:
 
 
 def check_against_state(
-    places: Places, *, consumers: Mapping[str, Collection[str]], owners: Collection[str]
+    places: Places, *, consumers: Mapping[str, Collection[str]], owners: Collection[str] | None
 ) -> PublishedReport:
     """Hold the versions of today's files to those that the newest batch ran under; nothing is published before one.
 

@@ -37,11 +37,12 @@ class PublishedReport:
 
 
 def check_against(
-    root: Path, ref: str, *, consumers: Mapping[str, Collection[str]], owners: Collection[str]
+    root: Path, ref: str, *, consumers: Mapping[str, Collection[str]], owners: Collection[str] | None
 ) -> PublishedReport:
     """Hold the versions under `root` (contracts/) to those at a git ref.
 
     `consumers` are the owners of what reads an event, by the event's folder; a version that breaks must name them.
+    `owners` are all there are; None where the contracts could not be read, and so nobody knows.
     Raises WrongUse for a ref that does not exist or a folder outside a repository, MendTheEnvironment without git.
     """
     return report_against(root, _files_at(root, ref), ref, published=f"at {ref}", consumers=consumers, owners=owners)
@@ -54,7 +55,7 @@ def report_against(
     *,
     published: str,
     consumers: Mapping[str, Collection[str]],
-    owners: Collection[str],
+    owners: Collection[str] | None,
 ) -> PublishedReport:
     """How the versions under `root` stand beside contract files of before, by their path below it; others are left out.
 
@@ -111,7 +112,7 @@ def _faults_of_new(
     there: Mapping[str, bytes],
     *,
     consumers: Mapping[str, Collection[str]],
-    owners: Collection[str],
+    owners: Collection[str] | None,
 ) -> list[Fault]:
     name, folder = path.relative_to(root).as_posix(), path.parent
     mine = numbers_of(path.stem)
@@ -205,7 +206,9 @@ def _unneeded(name: str, declared: Any) -> list[Fault]:
     return [Fault(file=name, path=BREAKING, sentence="declares a break, and nothing breaks; remove it.")]
 
 
-def _declaration_faults(name: str, declared: Any, readers: Collection[str], owners: Collection[str]) -> list[Fault]:
+def _declaration_faults(
+    name: str, declared: Any, readers: Collection[str], owners: Collection[str] | None
+) -> list[Fault]:
     """What a declared break lacks: how to migrate, and the owners of everything that reads the event."""
     given = cast("dict[str, Any]", declared) if isinstance(declared, dict) else {}
     faults: list[Fault] = []
@@ -216,7 +219,7 @@ def _declaration_faults(name: str, declared: Any, readers: Collection[str], owne
     names = [str(owner) for owner in cast("list[Any]", named)] if isinstance(named, list) else []
     where = f"{BREAKING}.owners"
     for owner in names:
-        if owner not in owners:
+        if owners is not None and owner not in owners:
             sentence = f"names owner '{owner}', which is not in owners.yaml.{suggestion(owner, list(owners))}"
             faults.append(Fault(file=name, path=where, sentence=sentence))
     missing = sorted(set(readers) - set(names))
