@@ -1,7 +1,7 @@
 """The families of cases by which JSON Schema validators are known, as far as our format has the keyword.
 
-Where our format is stricter on purpose (a format is asserted, a pattern must match the whole text), the case stands here
-with our verdict; the table of strictness in DECISIONS.md says why.
+Where our format is stricter on purpose (a format is asserted, a pattern must match the whole text), the case stands
+here with our verdict; the table of strictness in DECISIONS.md says why.
 """
 
 from __future__ import annotations
