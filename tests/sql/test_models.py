@@ -751,6 +751,25 @@ CASES = [
         expected=[("track", "A\x1fo", "u", '{"k":1}'), ("track", "A\x1fl[]", "u", '{"k":2}')],
     ),
     Case(
+        model="infer/array_items",
+        name="every item of an array, null among them, by the path of its array",
+        given={
+            "observed_values": rows_of(
+                "call, event_name, speaker, property, leaf",
+                """'track', 'A', 'u', 'l', '[{"k":2},3,null]'""",
+                """'track', 'A', 'u', 'o', '{"k":1}'""",
+                "'track', 'A', 'u', 'none', '[]'",
+                "'track', 'A', 'u', 'n', null",
+            )
+        },
+        shown="call, event_name, speaker, said",
+        expected=[
+            ("track", "A\x1fl[]", "u", '{"item":{"k":2}}'),
+            ("track", "A\x1fl[]", "u", '{"item":3}'),
+            ("track", "A\x1fl[]", "u", '{"item":null}'),
+        ],
+    ),
+    Case(
         model="infer/repeated_texts",
         name="texts of properties that take few, with the number of people behind each",
         given={
