@@ -83,18 +83,6 @@ def report_against(
     return PublishedReport(ref=ref, published=len(there), new=new, faults=tuple(sorted(faults)))
 
 
-def faults_against(
-    root: Path,
-    files: Mapping[str, bytes],
-    *,
-    published: str,
-    consumers: Mapping[str, Collection[str]],
-    owners: Collection[str] | None,
-) -> tuple[Fault, ...]:
-    """The faults of `report_against` alone."""
-    return report_against(root, files, "", published=published, consumers=consumers, owners=owners).faults
-
-
 def _version_paths(root: Path) -> list[Path]:
     folders = sorted(path for path in [*(root / "events").glob("*"), root / ENVELOPE] if path.is_dir())
     return [path for folder in folders for path in version_files(folder)]
