@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from activation_dagster.domain.audiences import MILLIONTH, Measure, MeasureCondition
+from activation_dagster.domain.audiences import MILLIONTH, MOST_MILLIONTHS, Measure, MeasureCondition
 from activation_dagster.domain.batches import Phase, PhaseReport
 from activation_dagster.domain.contracts import Call
 from activation_dagster.lake.contract_sql import literal
@@ -100,6 +100,7 @@ def _new_activity(run: BatchRun) -> None:
         contract = next(found for found in run.contracts.events.values() if found.name == measure.event_name)
         place = run.contracts.sums(contract).index(measure) + 1 if measure.sum_of else 0
         total = f"coalesce(sum(v.measured[{place}]), 0)" if measure.sum_of else "0"
+        total = f"least(greatest({total}, {-MOST_MILLIONTHS}), {MOST_MILLIONTHS})"
         window = longest_window(run.contracts, measure)
         recent = "" if window is None else f" and (v.occurred_at::date - date '1970-01-01') > b.today - {window}"
         parts.append(

@@ -119,8 +119,9 @@ def poisons() -> Iterator[tuple[str, bytes]]:
         yield f"quantity is {name}", event(properties=bought(0)["properties"] | {"quantity": value})
         yield f"country is {name}", person(traits={"country": value})
         yield f"email is {name}", person(traits={"country": "US", "email": value})
-    for amount in (9007199254740991, -9007199254740991, 1e15, 0.1, 5e-324, 1e-300, -0.0, 9.007199254740991e15):
-        yield f"price {amount}", event(properties=bought(0)["properties"] | {"price": amount})
+    for amount in (9e12, -9e12, 9007199254740991, -9007199254740991, 1e15, 0.1, 5e-324, 1e-300, -0.0):
+        for time in ("once", "twice"):  # of one person and day: sums have an end, too
+            yield f"price {amount} {time}", event(properties=bought(0)["properties"] | {"price": amount})
         yield (
             f"price and quantity {amount}",
             event(properties=bought(0)["properties"] | {"price": amount, "quantity": 9007199254740991}),
