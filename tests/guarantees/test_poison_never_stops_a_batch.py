@@ -180,7 +180,7 @@ def test_poison_among_good_events_stops_nothing_and_keeps_its_bytes(
         plain = read_event(row["payload"])
         if isinstance(plain, QuarantineReason):
             assert row["reason"] == plain
-    assert len(lake["quarantined_events"]) > len(POISONS) / 2
+    assert min(len(accepted), len(lake["quarantined_events"])) > 100  # sound poison goes through every phase
 
 
 def test_every_reader_of_quarantine_looks_at_poison(tmp_path: Path, far_end: FarEnd) -> None:
