@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from activation_dagster.commands.installation import opened
-from activation_dagster.commands.printing import AsJson, Limit, Reveal, plain, print_json, print_table, say, shown
+from activation_dagster.commands.printing import AsJson, Limit, Reveal, plain, print_json, print_table, say
+from activation_dagster.commands.quarantine_words import (
+    counted,
+    print_dismissal,
+    print_events,
+    print_purge,
+    print_report,
+)
 from activation_dagster.errors import WrongUse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from activation_dagster.domain.repairs import Selection
 
-    from activation_dagster.domain.repairs import Change, Selection
-    from activation_dagster.pipeline.dismissal import DismissalReport
-    from activation_dagster.pipeline.purge import PurgeReport
-    from activation_dagster.pipeline.quarantine import QuarantinedEvent
-    from activation_dagster.pipeline.reentry import ReentryReport, Sample
 
 app = typer.Typer(help="Events that wait for repair.", no_args_is_help=True)
 
@@ -126,7 +127,7 @@ def list_them(
         may_go=("removed from", "first seen", "last seen", "owner", "24 h before", "24 h"),
     )  # fmt: skip
     if purged:
-        say(f"Retention has removed {_events(purged)} until now; `quarantine log` says when.")
+        say(f"Retention has removed {counted(purged)} until now; `quarantine log` says when.")
 
 
 @app.command()
@@ -155,24 +156,7 @@ def show(
         return
     if not found:
         say("Nothing was closed that fits." if closed else "Nothing waits that fits.")
-    _print_events(found, reveal=reveal)
-
-
-def _print_events(found: Sequence[QuarantinedEvent], *, reveal: bool) -> None:
-    for sample in found:
-        say(f"{sample.event_id}  {sample.reason}  {sample.event or '(no event)'}  owner {sample.owner}")
-        judged = f", judged by {sample.contract_version}" if sample.contract_version else ""
-        say(f"seen {shown(sample.seen_at)} UTC from {sample.source}, in batch {sample.batch_id}{judged}", indent=2)
-        for violation in sample.violations:
-            say(f"breaks {violation}", indent=2)
-        if sample.closed_by:
-            became = f", entered again as {sample.became}" if sample.became else ""
-            say(f"closed by {sample.closed_by}{became}", indent=2)
-        payload = sample.payload
-        text = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False)
-        say(text, indent=2)
-    if found and not reveal:
-        say("Values are masked; --reveal shows them.")
+    print_events(found, reveal=reveal)
 
 
 @app.command()
@@ -199,7 +183,7 @@ def repair(
     with opened() as places:
         read = read_repair(file, owners=contracts_today(places).owners)
         report = run(places, read, only=only, by=name, samples=samples, reveal=reveal)
-    _print_report(report, f"quarantine repair {file}", reveal=reveal, applied=applies, as_json=as_json)
+    print_report(report, f"quarantine repair {file}", reveal=reveal, applied=applies, as_json=as_json)
 
 
 @app.command()
@@ -225,7 +209,7 @@ def replay(
     select = _selection(event, reason, field, ids, since, until, batches)
     with opened() as places:
         report = run(places, select, by=name, samples=samples, reveal=reveal)
-    _print_report(report, "quarantine replay", reveal=reveal, applied=applies, as_json=as_json)
+    print_report(report, "quarantine replay", reveal=reveal, applied=applies, as_json=as_json)
 
 
 @app.command()
@@ -260,7 +244,7 @@ def dismiss(
     if as_json:
         print_json({**plain(report), "applied": applies})
         return
-    _print_dismissal(report, reveal=reveal, applied=applies)
+    print_dismissal(report, reveal=reveal, applied=applies)
 
 
 @app.command()
@@ -274,7 +258,7 @@ def purge(*, applies: Apply = False, by: Name = "", as_json: AsJson = False) -> 
     if as_json:
         print_json({**plain(report), "applied": applies})
         return
-    _print_purge(report, applied=applies)
+    print_purge(report, applied=applies)
 
 
 @app.command()
@@ -301,111 +285,7 @@ def log(*, limit: Limit = 100, as_json: AsJson = False) -> None:
         )
 
 
-# -- what a repair or a replay says -----------------------------------------------------------------------------------
-
-
 def _name(*, applies: bool, by: str) -> str | None:
     if applies and not by.strip():
         raise WrongUse("This was to be done in nobody's name, with --apply. Say who does it: --by NAME.")
     return by if applies else None
-
-
-def _print_report(report: ReentryReport, command: str, *, reveal: bool, applied: bool, as_json: bool) -> None:
-    if as_json:
-        print_json({**plain(report), "applied": applied})
-        return
-    what = f"Repair {report.name}" if report.name else "Replay"
-    if report.finished:
-        say(f"Finished {report.finished:,} segments that an earlier one had not come to seal.")
-    if report.selected == 0:
-        say(f"{what}: nothing waits that fits. What entered again or was dismissed is in `quarantine log`.")
-        return
-    for sample in report.samples:
-        _print_sample(sample)
-    if report.samples and not reveal:
-        say("Values are masked; --reveal shows them.")
-    passes = "pass" if applied else "would pass"
-    say(f"{what}: {_events(report.selected)} selected; {report.passing:,} {passes} today's contracts.")
-    for reason, count in report.broken.items():
-        say(f"{count:,} still broken: {reason}", indent=2)
-    if not applied:
-        say(
-            f"Nothing was changed. To let them enter again: `activation {command} --apply --by NAME`."
-            if report.passing
-            else "Nothing to apply."
-        )
-    elif report.segments:
-        many = "s" if len(report.segments) != 1 else ""
-        say(
-            f"{_events(report.passing)} entered again in {len(report.segments):,} segment{many}; the next batch takes "
-            f"them (`activation work`, or the sensor). Kept as act {report.act_id}, see `quarantine log`."
-        )
-    else:
-        say("None of them entered again.")
-
-
-def _print_dismissal(report: DismissalReport, *, reveal: bool, applied: bool) -> None:
-    if report.selected == 0:
-        say("Nothing waits that fits; nothing was dismissed.")
-        return
-    _print_events(report.samples, reveal=reveal)
-    if applied:
-        say(
-            f"Dismissed {_events(report.selected)}. What is dismissed stays in quarantined_events; "
-            f"kept as act {report.act_id}, see `quarantine log`."
-        )
-        return
-    say(f"Dismissal: {_events(report.selected)} selected.")
-    for group, count in report.by_group.items():
-        say(f"{count:,} {group}", indent=2)
-    say("Nothing was changed. To take them off the list: the same with `--apply --by NAME --why SENTENCE`.")
-
-
-def _print_purge(report: PurgeReport, *, applied: bool) -> None:
-    print_table(
-        ["reason", "days kept", "events", "of them waiting", "batches", "first seen", "last seen"],
-        [
-            (g.reason, g.keep_days, g.events, g.waiting, g.batches, g.first_seen_at, g.last_seen_at)
-            for g in report.groups
-        ],
-        empty="Nothing is kept longer than its reason asks for.",
-        may_go=("last seen", "first seen", "batches"),
-    )
-    if report.soon:
-        say(f"{_events(report.soon)} more within seven days.")
-    if not applied:
-        if report.groups:
-            say("Nothing was changed. To remove them for good: `activation quarantine purge --apply --by NAME`.")
-        return
-    if report.removed:
-        say(f"Removed {_events(report.removed)} for good; kept as act {report.act_id}, see `quarantine log`.")
-    if report.entering:
-        say(f"{_events(report.entering)} stay: some of their batch and reason enter again and are not worked yet.")
-    if report.passed_over:
-        say(
-            f"Passed over: {', '.join(report.passed_over)}. Somebody works on them, or the lake does not hold what "
-            "state says (`activation lake verify`)."
-        )
-
-
-def _print_sample(sample: Sample) -> None:
-    verdict = "passes" if not sample.reason else f"still broken: {sample.reason}"
-    say(f"{sample.event_id}  {verdict}")
-    for violation in sample.violations:
-        say(f"breaks {violation}", indent=2)
-    for change in sample.changes:
-        say(f"{change.path}: {_side(change, after=False)} → {_side(change, after=True)}", indent=2)
-
-
-def _side(change: Change, *, after: bool) -> str:
-    stands, value = (change.has_after, change.after) if after else (change.has_before, change.before)
-    return _text(value) if stands else "(nothing)"
-
-
-def _events(count: int) -> str:
-    return f"{count:,} event{'s' if count != 1 else ''}"
-
-
-def _text(value: Any) -> str:
-    masked = isinstance(value, str) and value.startswith("<") and value.endswith(">")
-    return value if masked else json.dumps(value, ensure_ascii=False)
