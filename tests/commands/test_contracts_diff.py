@@ -142,7 +142,9 @@ def test_check_against_a_ref_names_the_edited_file(
     monkeypatch.setenv("ACTIVATION_CONTRACTS", str(contracts))
     code, out, _ = run(capfd, monkeypatch, "contracts", "check", "--against", "main", "--json")
     assert (code, json.loads(out)["faults"]) == (0, [])
-    published = sum(len(version_files(folder)) for folder in (contracts / "events").iterdir())
+    published = sum(
+        len(version_files(folder)) for folder in [*(contracts / "events").iterdir(), contracts / "envelope"]
+    )
     assert json.loads(out)["against"] == {"ref": "main", "published": published, "new": []}
     edited = contracts / "events" / "product_purchased" / "v1.yaml"
     edited.write_text(edited.read_text().replace("Invoice of the order", "Invoice"))
