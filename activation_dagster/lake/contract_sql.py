@@ -111,7 +111,7 @@ BASE = (
 )
 """What every verdict carries on from `ingested_events`, so that nothing has to be joined to it again."""
 
-READ = ("e.properties", "e.traits", "e.context", "e.user_id", "e.anonymous_id")
+READ = ("e.properties", "e.traits", "e.context", "e.user_id", "e.anonymous_id", "e.previous_id")
 """What rules and identifiers are read from."""
 
 

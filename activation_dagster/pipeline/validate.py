@@ -38,10 +38,6 @@ def _judge(run: BatchRun) -> None:
         [(mode.code, mode.owner) for mode in run.contracts.failure_modes.values() if mode.group == "quarantine"],
     )
     versions = _versions_asked_for(run)
-    identifiers = {
-        kind.name: f"coalesce({', '.join(text_at(path) for path in kind.paths)}, null)"
-        for kind in run.contracts.identity.kinds
-    }
     engine.make(
         "judged_events",
         "\nunion all\n".join(
@@ -51,13 +47,21 @@ def _judge(run: BatchRun) -> None:
                 environment=run.batch.environment,
                 used=run.contracts.used_properties(contract),
                 sums=run.contracts.sums(contract),
-                identifiers=identifiers,
+                identifiers=_identifiers(run, contract, version),
             )
             for contract, version in versions
         ),
     )
-    engine.make("unjudged_events", unjudged(versions, list(identifiers)))
+    engine.make("unjudged_events", unjudged(versions, [kind.name for kind in run.contracts.identity.kinds]))
     engine.view("validate/event_verdicts")
+
+
+def _identifiers(run: BatchRun, contract: EventContract, version: EventVersion) -> dict[str, str]:
+    """By kind: SQL for the raw value of an event of a version, from the first of its paths that holds text."""
+    return {
+        kind: f"coalesce({', '.join(text_at(path) for path in paths)}, null)"
+        for kind, paths in run.contracts.identifier_paths(contract, version).items()
+    }
 
 
 def _versions_asked_for(run: BatchRun) -> list[tuple[EventContract, EventVersion]]:

@@ -16,7 +16,7 @@ from activation_dagster.domain.audiences import (
 from activation_dagster.domain.consent import ConsentMapping, ConsentRules, Purpose, Region
 from activation_dagster.domain.contracts import Call, EventContract, EventVersion
 from activation_dagster.domain.destinations import DestinationContract, Endpoint
-from activation_dagster.domain.identity import IdentifierKind, IdentityRules
+from activation_dagster.domain.identifiers import IdentityRules
 from activation_dagster.domain.workflows import EntryTrigger, EventTrigger, Workflow
 from activation_dagster.errors import ContractsInvalid, Fault
 from activation_dagster.registry import shapes
@@ -25,6 +25,7 @@ from activation_dagster.registry.event_terms import lifecycle_of, mistakes_of_te
 from activation_dagster.registry.event_versions import mistakes_of, version_of
 from activation_dagster.registry.examples import ENDING, mistakes_of_examples
 from activation_dagster.registry.files import read_shape, suggestion
+from activation_dagster.registry.identity_rules import read_rules
 
 NAME = re.compile(shapes.NAME)
 SINGLE = ("owners", "identity", "consent", "failure_modes")
@@ -180,35 +181,15 @@ class _Loading:
             )
 
     def read_identity(self) -> IdentityRules | None:
-        shape = read_shape(self.root / "identity.yaml", self.root, shapes.IdentityFile, self.faults)
-        if shape is None:
-            return None
-        self.owner("identity.yaml", shape.owner)
-        self.kinds = set(shape.kinds)
-        for kind, rule in shape.kinds.items():
-            for pattern in rule.blocked_patterns:
-                try:
-                    re.compile(pattern)
-                except re.error as error:
-                    self.fault(
-                        "identity.yaml", f"kinds.{kind}.blocked_patterns", f"'{pattern}' is no pattern ({error})."
-                    )
-        return IdentityRules(
-            version=shape.version,
-            owner=shape.owner,
-            kinds=tuple(
-                IdentifierKind(
-                    name=kind,
-                    paths=tuple(rule.paths),
-                    normalise=tuple(rule.normalise),
-                    blocked_values=frozenset(rule.blocked_values),
-                    blocked_patterns=tuple(rule.blocked_patterns),
-                    limit=rule.limit,
-                    priority=rank,
-                )
-                for rank, (kind, rule) in enumerate(shape.kinds.items(), start=1)
-            ),
-        )
+        rules = read_rules(self.root / "identity.yaml", self.root, self.faults)
+        if rules is not None:
+            self.kinds = {kind.name for kind in rules.kinds}
+            self.owner("identity.yaml", rules.owner)
+            for kind in rules.kinds:
+                if kind.owner != rules.owner:
+                    where = f"kinds.{kind.name}.owner"
+                    self.known("identity.yaml", where, "owner", kind.owner, dict(self.owners), "in owners.yaml")
+        return rules
 
     def read_consent(self) -> tuple[ConsentRules, tuple[str, ...]] | None:
         shape = read_shape(self.root / "consent.yaml", self.root, shapes.ConsentFile, self.faults)
