@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from activation_dagster.domain.batches import Phase, PhaseReport
 from activation_dagster.domain.identifiers import Identifier
-from activation_dagster.domain.identity import IdentityChanges, IdentityGraph, unsettled
+from activation_dagster.domain.identity import IdentityGraph, unsettled
+from activation_dagster.domain.links import IdentityChanges
 from activation_dagster.domain.reasons import DecisionRefusal, LinkRefusal
 from activation_dagster.lake.tables import RESOLVED
 from activation_dagster.pipeline.batch_run import BatchRun

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from activation_dagster.domain.identifiers import Identifier
-from activation_dagster.domain.identity import IdentityChanges, KnownIdentifier, KnownProfile
+from activation_dagster.domain.links import IdentityChanges, KnownIdentifier, KnownProfile
 from activation_dagster.state.bulk import insert_in_chunks, select_in
 from activation_dagster.state.engine import State
 from activation_dagster.state.subjects import cluster_of
