@@ -25,6 +25,7 @@ from activation_dagster.domain.identifiers import (
 )
 from activation_dagster.domain.links import (
     NAMES_NOBODY,
+    NOT_KEPT,
     IdentityChanges,
     KnownIdentifier,
     KnownProfile,
@@ -307,8 +308,8 @@ class IdentityGraph:
         keep_all: bool = False,
     ) -> None:
         for identifier, refusal in left_out:
-            owner = None if refusal in NAMES_NOBODY else self.owner(identifier)
-            if profile is not None and owner == profile and not keep_all:
+            owner = None if refusal in NOT_KEPT else self.owner(identifier)
+            if profile is not None and owner == profile and not keep_all and refusal not in NAMES_NOBODY:
                 continue  # left out for another's sake, and the profile has it anyway
             self.changes.links.append(
                 Link(

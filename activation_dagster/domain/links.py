@@ -46,6 +46,8 @@ NAMES_NOBODY = frozenset(
         LinkRefusal.OUTLIVED_VALUE,
     }
 )
+NOT_KEPT = frozenset({LinkRefusal.BLOCKED_VALUE, LinkRefusal.INVALID_VALUE})
+"""Refusals of values that were never kept, so that nobody has them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

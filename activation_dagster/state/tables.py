@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 metadata = MetaData()
@@ -165,6 +166,12 @@ links = Table(  # the ledger of what was seen together, accepted or not
     Column("rules_version", String(40), nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("decided_at", BigInteger, nullable=False, server_default="0"),  # the batch's as_of
+    Index(
+        "links_by_other_profile",
+        "other_profile_id",
+        sqlite_where=text("other_profile_id <> ''"),
+        postgresql_where=text("other_profile_id <> ''"),
+    ),
 )
 
 traits = Table(

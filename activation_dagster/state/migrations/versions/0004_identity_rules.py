@@ -20,6 +20,13 @@ def upgrade() -> None:
             f"UPDATE {table} SET {column} = "
             f"coalesce((SELECT max(as_of) FROM batches WHERE batches.position = {table}.seq), 0)"
         )
+    op.create_index(
+        "links_by_other_profile",
+        "links",
+        ["other_profile_id"],
+        sqlite_where=sa.text("other_profile_id <> ''"),
+        postgresql_where=sa.text("other_profile_id <> ''"),
+    )
     op.create_table(
         "companions",
         sa.Column("key", sa.LargeBinary(length=16), nullable=False),
