@@ -107,8 +107,8 @@ def graph_of(places: Places, text: str, *, reveal: bool) -> PersonGraph:
             select_in(connection, moved, profile_redirects.c.from_profile, members), key=lambda row: (row[3], row[0])
         )
 
-    def shown(key: object) -> str:
-        raw = bytes(key) if isinstance(key, bytes | memoryview) else b""
+    def shown(key: Any) -> str:
+        raw = bytes(key)
         return values[raw] if reveal and raw in values else raw.hex()[:16]
 
     told = sorted(

@@ -38,6 +38,7 @@ def as_svg(graph: PersonGraph) -> str:
             + [(one.kind, one.identifier) for one in graph.links]
         )
     )
+    shared = {(one.kind, one.identifier) for one in graph.identifiers if one.shared_since}
     height = TOP + ROW * max(len(left), len(right), 1) + 20
     left_at = {profile: TOP + ROW * number for number, profile in enumerate(left)}
     right_at = {identifier: TOP + ROW * number for number, identifier in enumerate(right)}
@@ -55,7 +56,8 @@ def as_svg(graph: PersonGraph) -> str:
         now = " (today)" if profile == graph.profile_id else "" if profile in profiles else " (another person)"
         drawn.append(_text(LEFT, y + 5, profile[:13] + now, anchor="end"))
     for (kind, identifier), y in right_at.items():
-        drawn.append(_text(RIGHT, y + 5, f"{kind} {identifier}"))
+        is_shared = (kind, identifier) in shared
+        drawn.append(_text(RIGHT, y + 5, f"{kind} {identifier}{' (shared)' if is_shared else ''}"))
     return element(
         "svg",
         element("title", f"The identity graph of {graph.profile_id}"),
@@ -104,8 +106,13 @@ def as_html(graph: PersonGraph) -> str:
 
 
 def _each_once(links: tuple[ToldLink, ...]) -> list[ToldLink]:
-    """One line for links that would lie on one another."""
-    return list({(one.kind, one.identifier, one.profile_id, one.decision): one for one in links}.values())
+    """One line for links that would lie on one another; what is there goes before what was left out later."""
+    found: dict[tuple[str, str, str], ToldLink] = {}
+    for link in links:
+        known = found.setdefault((link.kind, link.identifier, link.profile_id), link)
+        if link.decision is LinkDecision.ACCEPTED and known.decision is not LinkDecision.ACCEPTED:
+            found[link.kind, link.identifier, link.profile_id] = link
+    return list(found.values())
 
 
 def _line(link: ToldLink, left_at: dict[str, int], right_at: dict[tuple[str, str], int]) -> Html:
@@ -125,7 +132,7 @@ def _line(link: ToldLink, left_at: dict[str, int], right_at: dict[tuple[str, str
     if not link.reason:
         return stroke
     said = _text(
-        (LEFT + 3 * RIGHT) // 4, (y1 + 3 * y2) // 4 - 5, link.reason, anchor="middle", colour=colour, size="12"
+        (3 * LEFT + RIGHT) // 4, (3 * y1 + y2) // 4 - 5, link.reason, anchor="middle", colour=colour, size="12"
     )
     return element("g", stroke, said)
 
