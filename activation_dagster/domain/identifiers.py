@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -222,15 +223,14 @@ class IdentityRules:
     def kind(self, name: str) -> IdentifierKind:
         return next(kind for kind in self.kinds if kind.name == name)
 
-    def read(self, raw: dict[str, str | None]) -> tuple[list[Identifier], list[tuple[Identifier, LinkRefusal]]]:
-        """Of an event's raw values by kind: the identifiers, and what is none with its reason.
+    def read(self, raw: Iterable[str | None]) -> tuple[list[Identifier], list[tuple[Identifier, LinkRefusal]]]:
+        """Of an event's raw values, one for each of `kinds`: the identifiers, and what is none with its reason.
 
         A value that names nobody is not kept: it stands as `blocked`.
         """
         usable: list[Identifier] = []
         refused: list[tuple[Identifier, LinkRefusal]] = []
-        for kind in self.kinds:
-            text = raw.get(kind.name)
+        for kind, text in zip(self.kinds, raw, strict=True):
             if text is None:
                 continue
             value = kind.reading(text)

@@ -107,7 +107,7 @@ class IdentityGraph:
         left_out = list(refused)
         if self._values_end:
             offered = self._without_ended(offered, left_out, at)
-        strong = [identifier for identifier in offered if identifier.kind not in self._weak]
+        strong = [one for one in offered if one.kind not in self._weak] if self._weak else offered
         naming = strong or self._anchor(offered)
         if self._rules.on_conflict is OnConflict.QUARANTINE and (stopped := self._obstacle(naming, at)) is not None:
             return self._quarantine(event_id, naming[0], [(one, stopped) for one in offered], left_out)
@@ -116,10 +116,11 @@ class IdentityGraph:
             left_out += [(identifier, stopped) for identifier in reversed(naming[1:] if apart else naming[-1:])]
             naming = naming[: 1 if apart else -1]
         profile = self._join(event_id, naming, rank, at) if naming else None
-        if profile is not None:
+        if profile is not None and self._weak:
             weak = [identifier for identifier in offered if identifier.kind in self._weak and identifier not in naming]
             self._attach_weak(event_id, profile, weak, left_out, at)
-        self._note(event_id, profile, left_out)
+        if left_out:
+            self._note(event_id, profile, left_out)
         return profile
 
     # -- what may be used -----------------------------------------------------------------------------------------
@@ -174,8 +175,10 @@ class IdentityGraph:
         A profile that is over a limit already, under an earlier contract, stays as it is: only growth is refused.
         """
         found = self._profiles_of(offered)
+        if not found:  # at most one of each kind, and every limit is one or more
+            return LinkRefusal.CLUSTER_FULL if len(offered) > self._rules.maximum_cluster else None
         fresh = [identifier for identifier in offered if identifier not in self._owner]
-        if len(found) > 1 and any(one.kind in self._unique and one in self._owner for one in offered):
+        if self._unique and len(found) > 1 and any(one.kind in self._unique and one in self._owner for one in offered):
             return LinkRefusal.UNIQUE_ELSEWHERE
         if not fresh and len(found) < 2:
             return None
@@ -239,10 +242,12 @@ class IdentityGraph:
             self._created[created] = (self._position, rank)
             self.changes.profiles.append((created, offered[0], event_id, rank))
             found = [created]
-        winner = self._winner(found)
-        for loser in found:
-            if loser != winner:
-                self._merge(event_id, winner, loser)
+        winner = found[0]
+        if len(found) > 1:
+            winner = self._winner(found)
+            for loser in found:
+                if loser != winner:
+                    self._merge(event_id, winner, loser)
         for identifier in offered:
             is_new = identifier not in self._owner
             if is_new:
@@ -338,6 +343,8 @@ def unsettled(
     changing = {kind.name for kind in rules.kinds if kind.has_time or kind.is_unique}
     weak = {kind.name for kind in rules.kinds if kind.strength is Strength.WEAK}
     sharing = {kind.name: kind.shared for kind in rules.kinds if kind.shared is not None}
+    if not (changing or weak or sharing):
+        return [False] * len(offered)
     before: dict[Identifier, int] = {}
     seen: dict[Identifier, set[bytes]] = {}
     for identifiers in offered if sharing else ():

@@ -64,11 +64,9 @@ def _see(rules: IdentityRules, graph: IdentityGraph, line: bytes, number: int) -
     event = read_event(line)
     if isinstance(event, QuarantineReason):
         return _Seen(message_id=None, profile_id=None, reason=event.value)
-    raw = {
-        kind.name: next((text for path in kind.paths if (text := text_of(event, path)) is not None), None)
-        for kind in rules.kinds
-    }
-    usable, refused = rules.read(raw)
+    usable, refused = rules.read(
+        next((text for path in kind.paths if (text := text_of(event, path)) is not None), None) for kind in rules.kinds
+    )
     event_id = str(number)
     profile = graph.see(event_id, usable, refused, rank=number, at=_happened_at(event))
     links, graph.changes.links[:] = tuple(graph.changes.links), []

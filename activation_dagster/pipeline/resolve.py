@@ -76,10 +76,9 @@ def compute_resolved(run: BatchRun) -> IdentityChanges:
 def _arrivals(run: BatchRun, query: str) -> list[tuple[_Arrival, bool]]:
     """Rows of (ordinal, event, instant, is repeated, a raw value a kind) as arrivals, each with whether it repeats."""
     rules = run.contracts.identity
-    names = [kind.name for kind in rules.kinds]
     found: list[tuple[_Arrival, bool]] = []
     for ordinal, event_id, happened_at, is_repeated, *values in run.engine.rows(query):
-        usable, refused = rules.read(dict(zip(names, values, strict=True)))
+        usable, refused = rules.read(values)
         found.append((_Arrival(ordinal, event_id, happened_at, usable, refused), is_repeated))
     return found
 

@@ -426,8 +426,6 @@ def test_a_value_that_does_not_match_whole_is_not_valid() -> None:
 
 
 def test_of_an_event_each_kind_is_read_and_what_names_nobody_is_not_kept() -> None:
-    usable, refused = rules(USER, replace(EMAIL, normalise=("email",))).read(
-        {"user_id": "u", "email": "secret", "device": "d"}
-    )
+    usable, refused = rules(USER, replace(EMAIL, normalise=("email",)), DEVICE).read(["u", "secret", None])
     assert usable == [Identifier("user_id", "u")]
     assert refused == [(Identifier("email", "blocked"), LinkRefusal.INVALID_VALUE)]
