@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from activation_dagster.domain.batches import Phase, PhaseReport
 from activation_dagster.domain.identifiers import Identifier
 from activation_dagster.domain.identity import IdentityGraph, unsettled
-from activation_dagster.domain.links import IdentityChanges
+from activation_dagster.domain.links import IdentityChanges, LinkDecision
 from activation_dagster.domain.reasons import DecisionRefusal, LinkRefusal
 from activation_dagster.lake.tables import RESOLVED
 from activation_dagster.pipeline.batch_run import BatchRun
@@ -54,6 +55,12 @@ def compute_resolved(run: BatchRun) -> IdentityChanges:
         "profiles_of_sets",
         {"set_no": "BIGINT", "profile_id": "VARCHAR", "seen_as": "VARCHAR", "is_conflict": "BOOLEAN"},
         found,
+    )
+    told = Counter(link.decision for link in changes.links)
+    engine.put(
+        "link_decisions",
+        {"decision": "VARCHAR", "links": "BIGINT"},
+        [(decision.value, told[decision]) for decision in LinkDecision],
     )
     set_of_event, relation = "s.set_no", "identifier_sets as s"
     same = " and ".join(f"i.id_{kind.name} is not distinct from s.id_{kind.name}" for kind in rules.kinds)
@@ -159,7 +166,7 @@ def _later(run: BatchRun, again: Mapping[int, _Arrival]) -> list[_Arrival]:
 
 
 def resolve(run: BatchRun) -> PhaseReport:
-    """Carry out the phase `resolved`: counts resolved, unresolved, new profiles, links and merges."""
+    """Carry out the phase `resolved`: counts resolved, unresolved, and links by what became of them."""
     run.hold(Phase.RESOLVED)
     changes = compute_resolved(run)
 
@@ -189,4 +196,7 @@ def resolve(run: BatchRun) -> PhaseReport:
 
 def _counts(run: BatchRun) -> dict[str, int]:
     resolved, unresolved = run.engine.one("select count(profile_id), count(*) - count(profile_id) from resolved_events")
-    return {"resolved": resolved, "unresolved": unresolved}
+    told: dict[str, int] = dict(run.engine.rows("select decision, links from link_decisions"))
+    return {"resolved": resolved, "unresolved": unresolved} | {
+        f"links_{decision.value}": told[decision.value] for decision in LinkDecision
+    }

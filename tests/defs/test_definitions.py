@@ -112,6 +112,7 @@ def test_what_blocks_and_what_warns(defs: Definitions) -> None:
         "ingested_events.late_events",
         "ingested_events.watermark",
         "validated_events.quarantine_drift",
+        "resolved_identities.identity_conflicts",
     }
 
 
