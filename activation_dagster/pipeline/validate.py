@@ -5,8 +5,10 @@ from __future__ import annotations
 from activation_dagster.domain.batches import Phase, PhaseReport, Provenance
 from activation_dagster.domain.contracts import EventContract, EventVersion
 from activation_dagster.lake.contract_sql import judgement, unjudged
+from activation_dagster.lake.envelope_sql import envelope_breaches
 from activation_dagster.lake.paths import text_at
 from activation_dagster.lake.tables import DUPLICATES, QUARANTINED, VALIDATED
+from activation_dagster.lake.taken_sql import drops
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.closed_rows import closed_rows
 from activation_dagster.pipeline.ingest import compute_ingested
@@ -37,6 +39,12 @@ def _judge(run: BatchRun) -> None:
         {"reason": "VARCHAR", "owner": "VARCHAR"},
         [(mode.code, mode.owner) for mode in run.contracts.failure_modes.values() if mode.group == "quarantine"],
     )
+    engine.make("envelope_breaches", envelope_breaches(run.contracts.envelope))
+    engine.put(
+        "envelope_owners",
+        {"owner": "VARCHAR"},
+        [] if run.contracts.envelope is None else [(run.contracts.envelope.owner,)],
+    )
     versions = _versions_asked_for(run)
     engine.make(
         "judged_events",
@@ -52,15 +60,29 @@ def _judge(run: BatchRun) -> None:
             for contract, version in versions
         ),
     )
-    engine.make("unjudged_events", unjudged(versions, [kind.name for kind in run.contracts.identity.kinds]))
+    engine.make(
+        "unjudged_events",
+        unjudged(versions, _identifiers(run), kept=run.contracts.kept_unknown, environment=run.batch.environment),
+    )
     engine.view("validate/event_verdicts")
 
 
-def _identifiers(run: BatchRun, contract: EventContract, version: EventVersion) -> dict[str, str]:
-    """By kind: SQL for the raw value of an event of a version, from the first of its paths that holds text."""
+def _identifiers(
+    run: BatchRun, contract: EventContract | None = None, version: EventVersion | None = None
+) -> dict[str, str]:
+    """SQL for each kind's raw value in the events of a version, or of none: the first of its paths that holds text.
+
+    What the version's contract drops names nobody.
+    """
+    if contract is None or version is None:
+        paths = {kind.name: kind.paths for kind in run.contracts.identity.kinds}
+    else:
+        paths = {
+            kind: tuple(path for path in found if not drops(contract, version, path))
+            for kind, found in run.contracts.identifier_paths(contract, version).items()
+        }
     return {
-        kind: f"coalesce({', '.join(text_at(path) for path in paths)}, null)"
-        for kind, paths in run.contracts.identifier_paths(contract, version).items()
+        kind: f"coalesce({', '.join([*map(text_at, found), 'null::varchar', 'null'])})" for kind, found in paths.items()
     }
 
 

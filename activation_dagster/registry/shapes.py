@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -60,6 +60,30 @@ class EventFile(Shape):
     lifecycle: LifecycleState = Field(default=LifecycleState.ACTIVE, strict=False)
     deprecated_until: date | None = Field(default=None, strict=False)
     versions: dict[str, VersionLifecycle] = {}
+
+
+class EnvelopeFile(Shape):
+    """`envelope/contract.yaml`: what may change of the contract that every event's envelope has."""
+
+    owner: str
+    description: str
+    consumers: list[str] = []
+    pinned: dict[str, str] = {}
+    compatibility: Mode = Field(default=Mode.FULL, strict=False)
+    versions: dict[str, VersionLifecycle] = {}
+
+
+class UnknownEventsFile(Shape):
+    """`unknown_events.yaml`: whose events are accepted though no contract is about them."""
+
+    class Kept(Shape):
+        sources: list[str] = Field(min_length=1)
+        why: str = Field(min_length=1)
+        calls: list[Annotated[Call, Field(strict=False)]] = []
+        environments: list[str] = []
+
+    owner: str
+    keep: list[Kept] = []
 
 
 class PropertyShape(Shape):
