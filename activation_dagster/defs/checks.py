@@ -232,6 +232,13 @@ OF_BATCHES: tuple[Check[Worked], ...] = (
     ),
     Check(
         asset="resolved_identities",
+        name="identity_limits",
+        description="No profile was given more identifiers than the identity contract allows, and none is on two.",
+        is_blocking=True,
+        judge=_none_of("overgrown_profiles__over_the_contract"),
+    ),
+    Check(
+        asset="resolved_identities",
         name="identity_conflicts",
         description=f"Conflicts among links are at most {CONFLICT_DRIFT:g} times the share of the batches before.",
         is_blocking=False,

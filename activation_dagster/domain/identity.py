@@ -9,7 +9,8 @@ What a profile has only grows, so the result does not depend on how events are c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from activation_dagster.domain.identifiers import (
     SPAN,
@@ -366,3 +367,48 @@ def unsettled(
         or (len(identifiers) > 1 and all(identifier.kind in weak for identifier in identifiers))
         for identifiers in offered
     ]
+
+
+def overgrown(
+    rules: IdentityRules,
+    known: Iterable[KnownIdentifier],
+    attached: Iterable[tuple[Identifier, str, str, int]],
+    canonical: Callable[[str], str],
+) -> list[tuple[str, str]]:
+    """Profiles that were given more in a batch than the contract allows, each with what it breaks; none if all is well.
+
+    Counted anew from what stands and what was attached, not from what the graph counted meanwhile. Only kinds that a
+    profile was given some of are looked at: what an earlier contract allowed stays.
+    """
+    before, given = list(known), list(attached)
+    grown = {(canonical(profile), identifier.kind) for identifier, profile, _, _ in given}
+    profiles = {profile for profile, _ in grown}
+    windowed = {kind.name: SPAN[kind.window] for kind in rules.kinds if kind.window is not Window.EVER}
+    held: Counter[tuple[str, str]] = Counter()
+    sizes: Counter[str] = Counter()
+    times: dict[tuple[str, str], list[int]] = {}
+    seen: set[Identifier] = set()
+    found: set[tuple[str, str]] = set()
+    everything = [(one.identifier, one.profile_id, one.seen_at) for one in before]
+    everything += [(identifier, profile, at) for identifier, profile, _, at in given]
+    for identifier, owner, at in everything:
+        profile = canonical(owner)
+        if profile not in profiles:
+            continue
+        if identifier in seen:
+            found.add((profile, f"{identifier.kind} on two profiles"))
+        seen.add(identifier)
+        held[profile, identifier.kind] += 1
+        sizes[profile] += 1
+        if identifier.kind in windowed:
+            times.setdefault((profile, identifier.kind), []).append(at)
+    limits = {kind.name: 1 if kind.name == USER_ID else kind.limit for kind in rules.kinds}
+    for profile, kind in grown:
+        most = limits[kind]
+        if held[profile, kind] > most:
+            span, at = windowed.get(kind), sorted(times.get((profile, kind), ()))
+            if span is None or any(last - first < span for first, last in zip(at, at[most:], strict=False)):
+                found.add((profile, f"limit of {kind}"))
+        if sizes[profile] > rules.maximum_cluster:
+            found.add((profile, "maximum_cluster"))
+    return sorted(found)

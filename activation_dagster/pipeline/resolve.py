@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from activation_dagster.domain.batches import Phase, PhaseReport
 from activation_dagster.domain.identifiers import Identifier
-from activation_dagster.domain.identity import IdentityGraph, unsettled
+from activation_dagster.domain.identity import IdentityGraph, overgrown, unsettled
 from activation_dagster.domain.links import IdentityChanges, LinkDecision
 from activation_dagster.domain.reasons import DecisionRefusal, LinkRefusal
 from activation_dagster.lake.tables import RESOLVED
@@ -144,6 +144,11 @@ def _see(
         )
         for arrival, profile in seen
     ]
+    run.engine.put(
+        "overgrown_profiles",
+        {"profile_id": "VARCHAR", "broken": "VARCHAR"},
+        overgrown(rules, part.identifiers, graph.changes.attached, graph.canonical),
+    )
     return graph.changes, found, set(again)
 
 

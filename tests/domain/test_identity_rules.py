@@ -27,7 +27,8 @@ from activation_dagster.domain.identifiers import (
     Winner,
     profile_id,
 )
-from activation_dagster.domain.links import LinkDecision
+from activation_dagster.domain.identity import overgrown
+from activation_dagster.domain.links import KnownIdentifier, LinkDecision
 from activation_dagster.domain.reasons import LinkRefusal
 from tests.domain.identity_batches import Event, Kept, batchwise, ids
 
@@ -390,6 +391,34 @@ def test_under_any_rules_every_identifier_offered_is_known_accepted_refused_bloc
         for identifier in set(event) - set(told):
             assert profile is not None
             assert identifier in people[profile]  # nothing to tell: it was its profile's already
+
+
+@settings(max_examples=100)
+@given(any_rules(), streams)
+def test_counted_anew_nothing_is_over_the_contract_and_under_a_stricter_one_it_is_told(
+    found: IdentityRules, stream: list[tuple[Event, int]]
+) -> None:
+    kept, _ = batchwise(found, [event for event, _ in stream], set(), times=[at for _, at in stream])
+    given_now = [(one, profile, "e", at) for one, (profile, at) in kept.identifiers.items()]
+    assert overgrown(found, [], given_now, kept.canonical) == []
+    largest = {profile: len(known) for profile, known in kept.people().items() if len(known) > 1}
+    told = overgrown(replace(found, maximum_cluster=1), [], given_now, kept.canonical)
+    assert {profile for profile, broken in told if broken == "maximum_cluster"} == set(largest)
+
+
+def test_counting_anew_finds_a_profile_that_has_too_much_and_a_value_on_two() -> None:
+    limited = rules(USER, replace(EMAIL, limit=1), replace(DEVICE, limit=1, window=Window.DAY))
+    x, y, d, e = (*ids(email="x"), *ids(email="y"), *ids(device="d"), *ids(device="e"))
+    known = [KnownIdentifier(identifier=x, profile_id="p1")]
+
+    def told(*attached: tuple[Identifier, str, str, int]) -> list[tuple[str, str]]:
+        return overgrown(limited, known, attached, lambda profile: profile)
+
+    assert told((y, "p1", "e1", 0)) == [("p1", "limit of email")]
+    assert told((y, "p2", "e1", 0)) == []
+    assert told((x, "p1", "e1", 0)) == [("p1", "email on two profiles"), ("p1", "limit of email")]
+    assert told((d, "p1", "e1", 0), (e, "p1", "e2", DAY - 1)) == [("p1", "limit of device")]
+    assert told((d, "p1", "e1", 0), (e, "p1", "e2", DAY)) == []
 
 
 # -- how values are read -----------------------------------------------------------------------------------------------
