@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from activation_dagster.domain.batches import Phase, PhaseReport
 from activation_dagster.domain.identifiers import Identifier
-from activation_dagster.domain.identity import IdentityGraph, overgrown, unsettled
+from activation_dagster.domain.identity import IdentityGraph
+from activation_dagster.domain.identity_batches import overgrown, unsettled
 from activation_dagster.domain.links import IdentityChanges, LinkDecision
 from activation_dagster.domain.reasons import DecisionRefusal, LinkRefusal
 from activation_dagster.lake.tables import RESOLVED

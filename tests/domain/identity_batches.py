@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from activation_dagster.domain.identifiers import Identifier, IdentityRules
-from activation_dagster.domain.identity import IdentityGraph, unsettled
+from activation_dagster.domain.identity import IdentityGraph
+from activation_dagster.domain.identity_batches import unsettled
 from activation_dagster.domain.links import KnownIdentifier, KnownProfile, Link, Merge
 
 Event = tuple[Identifier, ...]

@@ -27,7 +27,7 @@ from activation_dagster.domain.identifiers import (
     Winner,
     profile_id,
 )
-from activation_dagster.domain.identity import overgrown
+from activation_dagster.domain.identity_batches import overgrown
 from activation_dagster.domain.links import KnownIdentifier, LinkDecision
 from activation_dagster.domain.reasons import LinkRefusal
 from tests.domain.identity_batches import Event, Kept, batchwise, ids
