@@ -1,4 +1,4 @@
-"""Identity of a whole batch: which sets of identifiers must be looked at again, and whether any profile has too much."""
+"""Identity of a whole batch: which sets of identifiers are looked at again, and whether a profile has too much."""
 
 from __future__ import annotations
 

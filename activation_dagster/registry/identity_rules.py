@@ -27,7 +27,7 @@ from activation_dagster.domain.identifiers import (
 )
 from activation_dagster.domain.patterns import fault_of_pattern
 from activation_dagster.errors import ContractsInvalid, Fault
-from activation_dagster.registry.files import read_shape, suggestion
+from activation_dagster.registry.files import read_partly, suggestion
 from activation_dagster.registry.shapes import NAME, IdentityFile
 
 ENVELOPE = ("userId", "anonymousId", "previousId")
@@ -39,12 +39,8 @@ Tell = Callable[[str, str], None]
 E = TypeVar("E", bound=StrEnum)
 
 
-def read_rules(path: Path, root: Path, faults: list[Fault]) -> IdentityRules | None:
-    """The rules of an identity contract; None, or rules that must not be used, after adding faults to `faults`."""
-    shape = read_shape(path, root, IdentityFile, faults)
-    if shape is None:
-        return None
-    name = path.relative_to(root).as_posix()
+def rules_of(shape: IdentityFile, name: str, faults: list[Fault]) -> IdentityRules:
+    """The rules that the file `name` says, not to be used where this adds a fault to `faults`."""
 
     def tell(where: str, sentence: str) -> None:
         faults.append(Fault(file=name, path=where, sentence=sentence))
@@ -55,7 +51,8 @@ def read_rules(path: Path, root: Path, faults: list[Fault]) -> IdentityRules | N
 def load_rules(path: Path) -> IdentityRules:
     """The rules of one file, wherever it stands. Raises ContractsInvalid with every fault, sorted."""
     faults: list[Fault] = []
-    rules = read_rules(path, path.parent, faults)
+    shape, _ = read_partly(path, path.parent, IdentityFile, faults)
+    rules = None if shape is None else rules_of(shape, path.name, faults)
     if faults or rules is None:
         raise ContractsInvalid(faults)
     return rules
