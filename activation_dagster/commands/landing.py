@@ -1,8 +1,9 @@
-"""`activation events` and `activation simulate`: events into landing, from a file or made up."""
+"""`activation events` and `activation simulate`: events into landing, from a file, an archive, or made up."""
 
 from __future__ import annotations
 
 import gzip
+import os
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Annotated
 import typer
 
 from activation_dagster.commands.installation import opened
-from activation_dagster.commands.printing import AsJson, print_json, say
+from activation_dagster.commands.printing import AsJson, end, print_json, progress_bar, say, warn
 
 app = typer.Typer(help="Events before they are judged.", no_args_is_help=True)
 
@@ -33,6 +34,55 @@ def land(
 ) -> None:
     """Land a file of NDJSON as sealed segments, in its order."""
     _land(_lines(file), source=source, as_json=as_json)
+
+
+@app.command(name="import")
+def import_(
+    place: Annotated[
+        str,
+        typer.Argument(metavar="PATH|s3://BUCKET/PREFIX", help="A folder, a file, or what stands under a prefix."),
+    ],
+    *,
+    source: Source,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Send what the events trigger; without it, their sends are held for a person."),
+    ] = False,
+    endpoint: Annotated[
+        str,
+        typer.Option(envvar=["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"], help="Address of an S3 that is not Amazon's."),
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Land an archive: Segment's S3 layout, or any tree of NDJSON, plain or gzip.
+
+    Done again, or after a crash, only what is missing lands. Credentials are found as AWS tools find
+    them. Exit 1 when a file could not be imported to its end.
+    """
+    from activation_dagster.domain.batches import Provenance
+    from activation_dagster.pipeline.import_archive import import_archive
+    from activation_dagster.sources.buckets import open_archive
+
+    has_region = bool(os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"))
+    with opened() as places, progress_bar("Importing", hidden=as_json) as tell:
+        report = import_archive(
+            places,
+            open_archive(place, endpoint=endpoint, has_region=has_region),
+            source=source,
+            provenance=Provenance.LIVE if live else Provenance.BACKFILL,
+            progress=lambda p: tell(p.bytes_read, p.bytes_listed, f"{p.lines:,} events"),
+        )
+    if as_json:
+        print_json(report)
+    else:
+        say(
+            f"Landed {report.lines:,} lines of source '{source}' in {report.segments:,} sealed segments, from "
+            f"{report.imported:,} of {report.files:,} files; {report.known:,} had been imported before, "
+            f"{report.passed_over:,} others were passed over for their names."
+        )
+        for trouble in report.troubles:
+            warn(trouble.sentence)
+    end(found=bool(report.troubles))
 
 
 def simulate(

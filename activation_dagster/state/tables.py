@@ -352,3 +352,27 @@ reentry_segments = Table(  # written before the segment is sealed; `landed_at` i
     Column("provenance", String(20), nullable=False),  # of the batch that takes it
     Column("landed_at", BigInteger, nullable=True),
 )
+
+archive_objects = Table(  # a file of an archive that was, or is being, imported; `ended_at` is set once
+    "archive_objects",
+    metadata,
+    Column("object_id", String(40), primary_key=True),  # derives from the source and the file's identity
+    Column("source", String(60), nullable=False),
+    Column("place", Text, nullable=False),  # where it was first seen
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("began_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger, nullable=True),
+    Column("damage", Text, nullable=False),  # why its end was not reached, or empty
+)
+
+archive_segments = Table(  # written before the segment is sealed; `landed_at` is set once it stands
+    "archive_segments",
+    metadata,
+    Column("object_id", String(40), primary_key=True),
+    Column("part", Integer, primary_key=True),  # from 0
+    Column("segment_id", String(60), nullable=False, index=True),
+    Column("source", String(60), nullable=False),
+    Column("lines", BigInteger, nullable=False),
+    Column("provenance", String(20), nullable=False),  # of the batch that takes it
+    Column("landed_at", BigInteger, nullable=True),
+)
