@@ -16,7 +16,9 @@ from activation_dagster.commands import (
     proposals,
     quarantine,
     sends,
+    sources,
 )
+from activation_dagster.commands.collector import collector
 from activation_dagster.commands.demonstration import demo, ui
 from activation_dagster.commands.explain import explain
 from activation_dagster.commands.status import status
@@ -32,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (status, explain, work, landing.simulate, demo, ui):
+for verb in (status, explain, work, collector, landing.simulate, demo, ui):
     app.command()(verb)
 contracts.app.command()(proposals.infer)
 contracts.app.command(name="import")(proposals.import_)
@@ -41,6 +43,7 @@ contracts.app.command()(exchange.docs)
 for noun, verbs in {
     "contracts": contracts.app,
     "events": landing.app,
+    "sources": sources.app,
     "quarantine": quarantine.app,
     "consent": consent.app,
     "sends": sends.app,

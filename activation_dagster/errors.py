@@ -11,7 +11,9 @@ ActivationError
 ├── RetryLater                nothing is wrong that time does not mend
 │   ├── LeaseHeld             somebody else works on this batch, or on this environment
 │   ├── LeaseLost             our lease ran out and somebody else took over; stop at once
-│   └── CommitConflict        two writers met on one lake table more often than we retry
+│   ├── CommitConflict        two writers met on one lake table more often than we retry
+│   ├── LandingUnwritable     landing takes no event now: disk full, read-only, or too slow
+│   └── LandingBusy           more events wait for the disk than we keep in memory
 ├── StopTheDestination        no call to this destination can succeed until somebody acts
 └── WrongUse                  the caller asked for something that does not exist
 
@@ -100,6 +102,14 @@ class LeaseLost(RetryLater):
 
 class CommitConflict(RetryLater):
     """Two writers met on one lake table more often than we retry."""
+
+
+class LandingUnwritable(RetryLater):
+    """Landing takes no event now (the disk is full, read-only, broken or too slow): nothing was acknowledged."""
+
+
+class LandingBusy(RetryLater):
+    """More events wait for the disk than we keep in memory: come again in a moment."""
 
 
 class StopTheDestination(ActivationError):

@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -102,6 +102,33 @@ class Settings(BaseSettings):
     batch_max_bytes: Annotated[int, Field(ge=1, description="Write whole bytes, 1 or more.")] = 128 * _MEBIBYTE
     lease_seconds: Annotated[int, Field(ge=1, le=3600, description="Write whole seconds from 1 to 3600.")] = 60
     send_claim_size: Annotated[int, Field(ge=1, le=5000, description="Write a whole number from 1 to 5000.")] = 200
+
+    collector_max_event_bytes: Annotated[
+        int, Field(ge=1024, le=500_000, description="Write whole bytes from 1024 to 500000.")
+    ] = 32 * 1024
+    collector_max_batch_bytes: Annotated[
+        int, Field(ge=1024, le=16 * _MEBIBYTE, description="Write whole bytes from 1024 to 16777216.")
+    ] = 500 * 1024
+    collector_max_batch_events: Annotated[int, Field(ge=1, description="Write a whole number, 1 or more.")] = 2_500
+    collector_seal_seconds: Annotated[float, Field(gt=0, le=600, description="Write seconds, at most 600.")] = 1.0
+    collector_seal_bytes: Annotated[int, Field(ge=1, description="Write whole bytes, 1 or more.")] = 8 * _MEBIBYTE
+    collector_client_address: Annotated[
+        Literal["off", "truncated", "full"], Field(description="Write off, truncated or full.")
+    ] = "truncated"
+
+    def in_environment(self, environment: str) -> Settings:
+        """The same installation's settings for another environment: its own landing, lake and state.
+
+        Raises SettingsInvalid where one state database is named and the environment is another: it belongs to one.
+        """
+        if environment == self.environment:
+            return self
+        if self.state_url is not None:
+            raise SettingsInvalid(
+                f"The state of environment '{environment}' is not known: ACTIVATION_STATE_URL names that of "
+                f"'{self.environment}'. Ask a collector that runs with that environment."
+            )
+        return self.model_copy(update={"environment": environment})
 
     @property
     def landing_root(self) -> Path:

@@ -7,14 +7,19 @@ import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from activation_dagster.destinations.protocol import Access, Destination
+from activation_dagster.domain.sources import Source
 from activation_dagster.lake.delta import Lake
 from activation_dagster.pipeline.contracts_in_force import contracts_today
 from activation_dagster.pipeline.places import Places
 from activation_dagster.settings import Settings
 from activation_dagster.sources.landing import Landing
 from activation_dagster.state.engine import open_state
+
+if TYPE_CHECKING:
+    from activation_dagster.sources.collector.app import Collector
 
 
 def utc_now() -> datetime:
@@ -58,3 +63,44 @@ def open_destinations(settings: Settings, places: Places) -> Generator[dict[str,
     finally:
         for destination in opened.values():
             destination.close()
+
+
+def collector_of(settings: Settings, *, workers: int = 1, clock: Callable[[], datetime] = utc_now) -> Collector:
+    """The collector of an installation, for every environment that a source names. Raises ContractsInvalid."""
+    from activation_dagster.registry.front_desk import FrontDesk
+    from activation_dagster.sources.collector.app import Collector, CollectorLimits
+    from activation_dagster.sources.collector.appender import Appender, AppenderLimits
+
+    landings: dict[str, Landing] = {}
+
+    def landing_of(environment: str) -> Landing:
+        return landings.setdefault(environment, Landing(settings.home / "landing" / environment))
+
+    def receipt(source: Source, message_id: str) -> dict[str, object] | None:
+        from activation_dagster.pipeline.receipts import event_receipt
+
+        with open_places(settings.in_environment(source.environment), clock=clock) as places:
+            found = event_receipt(places, message_id, source=source.name)
+        if found is None:
+            return None
+        return {"messageId": found.message_id, "status": found.status, "reason": found.reason}
+
+    return Collector(
+        appender=Appender(
+            landing_of,
+            clock=clock,
+            limits=AppenderLimits(
+                seal_seconds=settings.collector_seal_seconds, seal_bytes=settings.collector_seal_bytes
+            ),
+        ),
+        desk=FrontDesk(settings.contracts),
+        receipts=receipt,
+        limits=CollectorLimits(
+            max_event_bytes=settings.collector_max_event_bytes,
+            max_batch_bytes=settings.collector_max_batch_bytes,
+            max_batch_events=settings.collector_max_batch_events,
+            client_address=settings.collector_client_address,
+            workers=workers,
+        ),
+        clock=clock,
+    )

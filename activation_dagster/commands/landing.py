@@ -13,6 +13,7 @@ import typer
 
 from activation_dagster.commands.installation import opened
 from activation_dagster.commands.printing import AsJson, end, print_json, progress_bar, say, warn
+from activation_dagster.errors import WrongUse
 
 app = typer.Typer(help="Events before they are judged.", no_args_is_help=True)
 
@@ -83,6 +84,33 @@ def import_(
         for trouble in report.troubles:
             warn(trouble.sentence)
     end(found=bool(report.troubles))
+
+
+@app.command(name="status")
+def status_of(
+    message_id: Annotated[str, typer.Argument(help="The event's messageId.")],
+    *,
+    source: Source,
+    as_json: AsJson = False,
+) -> None:
+    """What became of an event: pending, accepted, duplicate or quarantined, with its reason."""
+    from activation_dagster.pipeline.receipts import event_receipt
+
+    with opened() as places:
+        found = event_receipt(places, message_id, source=source)
+    if found is None:
+        raise WrongUse(
+            f"No event with this messageId is known, of source '{source}' in landing and in the lake. "
+            "Look at the source's name and the environment (ACTIVATION_ENVIRONMENT)."
+        )
+    if as_json:
+        print_json(found)
+        return
+    reason = "" if found.reason is None else f" ({found.reason})"
+    contract = "" if found.contract is None else f", contract {found.contract} {found.contract_version or ''}".rstrip()
+    say(f"{found.status}{reason}{contract}")
+    for event in found.events:
+        say(f"event {event} in batch {found.batch_id}", indent=4)
 
 
 def simulate(

@@ -59,7 +59,7 @@ def barred(
         return QuarantineReason.CONTRACT_NOT_ACTIVE
     if contract.environments and environment not in contract.environments:
         return QuarantineReason.WRONG_ENVIRONMENT
-    if contract.sources and source not in contract.sources:
+    if (contract.sources and source not in contract.sources) or source in contract.barred_sources:
         return QuarantineReason.SOURCE_NOT_ALLOWED
     return None
 
@@ -80,9 +80,13 @@ def admission(
     source: str,
     occurred_at: datetime,
     received_at: datetime,
+    violations: Sequence[str] | None = None,
 ) -> tuple[QuarantineReason | None, Sequence[str]]:
-    """The first reason for which an event waits (None when it is admitted), and all its violations, sorted."""
-    broken = judge(contract, version, values)
+    """The first reason for which an event waits (None when it is admitted), and all its violations, sorted.
+
+    `violations`: what the version says of the values, where another judge has said it already.
+    """
+    broken = judge(contract, version, values) if violations is None else violations
     undeclared = undeclared_in(contract, version, values)
     said = sorted([*broken, *undeclared])
     reason = barred(contract, version, environment=environment, source=source, received_at=received_at)

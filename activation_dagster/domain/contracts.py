@@ -138,7 +138,8 @@ class EventContract:
 
     `name` is the track event's name, or the call's own for the other calls; `section` is where its properties stand
     in an event (`properties` or `traits`). Empty `environments` and `sources` mean all. `pinned` gives the version that
-    judges a source's events where they name none. `late_after_hours` goes with `LateData.QUARANTINE`.
+    judges a source's events where they name none. `barred_sources` are those whose own list (sources.yaml) leaves the
+    event out. `late_after_hours` goes with `LateData.QUARANTINE`.
     """
 
     slug: str
@@ -151,6 +152,7 @@ class EventContract:
     consumers: tuple[str, ...] = ()
     environments: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    barred_sources: tuple[str, ...] = ()
     late_data: LateData = LateData.ACCEPT
     late_after_hours: int | None = None
     undeclared: Undeclared = Undeclared.KEEP

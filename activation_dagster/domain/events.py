@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from activation_dagster.domain.contracts import Call
 from activation_dagster.domain.reasons import QuarantineReason
@@ -17,6 +17,10 @@ MAX_MESSAGE_ID = 100
 TIMES = ("timestamp", "originalTimestamp", "sentAt", "receivedAt")
 TEXTS = ("messageId", "userId", "anonymousId", "previousId", "groupId", "event")
 OBJECTS = ("properties", "traits", "context")
+COLLECTOR = "collector"
+"""The key under which the collector says what it knows of an event: always the first of a line that it wrote."""
+REFUSED = (QuarantineReason.TOO_LARGE, QuarantineReason.TOO_MANY)
+"""What the collector alone can know: it is said under `collector.refused`, the first key there."""
 
 
 def occurred_at(
@@ -33,6 +37,9 @@ def occurred_at(
 
 def envelope_fault(event: Mapping[str, Any]) -> QuarantineReason | None:
     """The first reason for which an event waits whatever its contract says, or None. Null counts as absent."""
+    refused = refused_on_arrival(event)
+    if refused is not None:
+        return refused
     call = event.get("type")
     if not isinstance(call, str) or call not in {kind.value for kind in Call}:
         return QuarantineReason.UNKNOWN_TYPE
@@ -51,3 +58,13 @@ def envelope_fault(event: Mapping[str, Any]) -> QuarantineReason | None:
         if value is not None and (not isinstance(value, str) or read_instant(value) is None):
             return QuarantineReason.INVALID_TIME
     return None
+
+
+def refused_on_arrival(event: Mapping[str, Any]) -> QuarantineReason | None:
+    """Why the collector landed an event to wait, whatever it says. Heard only where the collector speaks first."""
+    if next(iter(event), None) != COLLECTOR or not isinstance(event[COLLECTOR], dict):
+        return None
+    said = cast("dict[str, Any]", event[COLLECTOR])
+    if next(iter(said), None) != "refused":
+        return None
+    return next((reason for reason in REFUSED if reason.value == said["refused"]), None)

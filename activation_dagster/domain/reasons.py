@@ -12,6 +12,7 @@ class QuarantineReason(StrEnum):
     NOT_JSON = "not_json"
     NOT_AN_OBJECT = "not_an_object"
     TOO_LARGE = "too_large"
+    TOO_MANY = "too_many"
     TOO_DEEP = "too_deep"
     DUPLICATE_KEY = "duplicate_key"
     NUMBER_OUT_OF_RANGE = "number_out_of_range"

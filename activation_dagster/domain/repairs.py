@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, cast
 
+from activation_dagster.domain.events import COLLECTOR, refused_on_arrival
 from activation_dagster.domain.lexical import MAX_EXACT_INTEGER, read_event
 from activation_dagster.domain.reasons import QuarantineReason
 from activation_dagster.domain.times import read_instant
@@ -332,6 +333,8 @@ def reentering(event: Mapping[str, Any], *, event_id: str, landed_at: datetime) 
     it happened when it happened and is as late as it is.
     """
     found: dict[str, Any] = dict(event)
+    if refused_on_arrival(found) is not None:  # a person lets it in now
+        found[COLLECTOR] = {key: value for key, value in found[COLLECTOR].items() if key != "refused"}
     if found.get("messageId") in (None, ""):
         found["messageId"] = f"line:{event_id}"
     if found.get("receivedAt") is None:

@@ -149,6 +149,9 @@ def _barred(contract: EventContract, version: EventVersion, environment: str) ->
     if contract.sources:
         allowed = ", ".join(map(literal, contract.sources))
         bars.append((f"coalesce(e.source not in ({allowed}), true)", QuarantineReason.SOURCE_NOT_ALLOWED))
+    if contract.barred_sources:
+        barred = ", ".join(map(literal, contract.barred_sources))
+        bars.append((f"coalesce(e.source in ({barred}), false)", QuarantineReason.SOURCE_NOT_ALLOWED))
     if not bars:
         return "null::varchar"
     return f"case {' '.join(f'when {condition} then {literal(reason)}' for condition, reason in bars)} end"

@@ -13,6 +13,7 @@ from activation_dagster.domain.contracts import Call, EventContract
 from activation_dagster.domain.destinations import DestinationContract
 from activation_dagster.domain.identity import IdentityRules
 from activation_dagster.domain.workflows import Workflow
+from activation_dagster.registry.source_files import SOURCES_FILE, without_keys
 
 REPAIRS = "repairs"
 """The folder of repair files: reviewed beside the contracts, and no part of them."""
@@ -118,9 +119,10 @@ def promised_files(root: Path) -> list[Path]:
 
 
 def fingerprint(root: Path, environment: str) -> str:
-    """32 hex digits over the bytes of every contract file and the environment's name."""
+    """32 hex digits over the bytes of every contract file (sources.yaml: without keys) and the environment."""
     digest = hashlib.sha256(environment.encode())
     for path in promised_files(root):
         digest.update(f"\x1f{path.relative_to(root).as_posix()}\x1f".encode())
-        digest.update(path.read_bytes())
+        content = path.read_bytes()
+        digest.update(without_keys(content) if path.relative_to(root).as_posix() == SOURCES_FILE else content)
     return digest.hexdigest()[:32]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from activation_dagster.domain.consent import ConsentMapping, ConsentRules, Purp
 from activation_dagster.domain.contracts import Call, EventContract, EventVersion
 from activation_dagster.domain.destinations import DestinationContract, Endpoint
 from activation_dagster.domain.identity import IdentifierKind, IdentityRules
+from activation_dagster.domain.sources import Source
 from activation_dagster.domain.workflows import EntryTrigger, EventTrigger, Workflow
 from activation_dagster.errors import ContractsInvalid, Fault
 from activation_dagster.registry import shapes
@@ -25,9 +27,10 @@ from activation_dagster.registry.event_terms import lifecycle_of, mistakes_of_te
 from activation_dagster.registry.event_versions import mistakes_of, version_of
 from activation_dagster.registry.examples import ENDING, mistakes_of_examples
 from activation_dagster.registry.files import read_shape, suggestion
+from activation_dagster.registry.source_files import SOURCES_FILE, read_sources
 
 NAME = re.compile(shapes.NAME)
-SINGLE = ("owners", "identity", "consent", "failure_modes")
+SINGLE = ("owners", "identity", "consent", "failure_modes", "sources")
 FOLDERS = ("audiences", "consent_mappings", "destinations", "workflows")
 PLACE = re.compile(rf"({'|'.join(SINGLE)})\.yaml|(({'|'.join([*FOLDERS, REPAIRS])})|events/[^/]+)/[^/]+\.(yaml|json)")
 """Where a contract file stands; a file elsewhere would be a promise that nobody reads."""
@@ -178,6 +181,26 @@ class _Loading:
             self.fault(
                 path.relative_to(self.root).as_posix(), "", f"is of a version '{name}' that does not exist.{hint}"
             )
+
+    def read_sources(self) -> None:
+        """Who may send what: it bars and pins, in the event's own terms, where the environment is theirs."""
+        for name, source in read_sources(self.root, self.faults).items():
+            where = f"sources.{name}"
+            self.known(SOURCES_FILE, where, "owner", source.owner, dict(self.owners), "in owners.yaml")
+            for slug in [*source.events, *source.pinned]:
+                self.known(SOURCES_FILE, where, "event", slug, dict(self.events), "under events/")
+            for slug, version in source.pinned.items():
+                contract = self.events.get(slug)
+                if contract is None:
+                    continue
+                versions = [known.version for known in contract.versions]
+                self.known(SOURCES_FILE, f"{where}.pinned.{slug}", "version", version, versions, f"of events/{slug}")
+                if contract.pinned.get(name, version) != version:
+                    self.fault(
+                        SOURCES_FILE, f"{where}.pinned.{slug}", "is pinned to another in contract.yaml; keep one."
+                    )
+            if source.environment == self.environment:
+                self.events = {slug: _from(contract, source) for slug, contract in self.events.items()}
 
     def read_identity(self) -> IdentityRules | None:
         shape = read_shape(self.root / "identity.yaml", self.root, shapes.IdentityFile, self.faults)
@@ -423,6 +446,14 @@ class _Loading:
         return found
 
 
+def _from(contract: EventContract, source: Source) -> EventContract:
+    """An event's contract with what one source may send of it, and by which version."""
+    if source.events and contract.slug not in source.events:
+        contract = replace(contract, barred_sources=tuple(sorted({*contract.barred_sources, source.name})))
+    pinned = source.pinned.get(contract.slug)
+    return contract if pinned is None else replace(contract, pinned={**contract.pinned, source.name: pinned})
+
+
 def _endpoint(name: str, shape: shapes.EndpointShape) -> Endpoint:
     return Endpoint(
         name=name,
@@ -472,6 +503,7 @@ def load_contracts(root: Path, *, environment: str, needs_examples: bool = True)
     loading.read_owners()
     identity = loading.read_identity()
     loading.read_events()
+    loading.read_sources()
     consent = loading.read_consent()
     loading.read_audiences()
     loading.read_destinations()

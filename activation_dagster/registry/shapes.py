@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Any, Literal, cast
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from activation_dagster.domain.compatibility.changes import Mode
@@ -247,3 +247,31 @@ class FailureModesFile(Shape):
     send: dict[str, FailureModeShape]
     hold: dict[str, FailureModeShape]
     incident: dict[str, FailureModeShape]
+
+
+def _zoned(instant: datetime) -> datetime:
+    if instant.tzinfo is None:
+        raise ValueError("has no zone; write it as 2026-01-31T10:00:00Z")
+    return instant.astimezone(UTC)
+
+
+class SourceKeyShape(Shape):
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    made_at: Annotated[datetime, AfterValidator(_zoned)]
+    until: Annotated[datetime, AfterValidator(_zoned)] | None = None
+
+
+class SourceShape(Shape):
+    owner: str
+    environment: str = Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")
+    description: str = ""
+    events: list[str] = []
+    pinned: dict[str, str] = {}
+    events_per_second: float | None = Field(default=None, gt=0)
+    keys: list[SourceKeyShape] = []
+
+
+class SourcesFile(Shape):
+    """`sources.yaml`: who may send events."""
+
+    sources: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")], SourceShape] | None = None

@@ -60,7 +60,6 @@ class Landing:
         `suffix` is no name, an event holds a newline, or there is no event at all.
         """
         segment = _named(source=source, sealed_at=sealed_at, suffix=suffix, compressed=compressed)
-        final = self.root / segment.path
         opened = self.root / OPEN_FOLDER
         opened.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f"{segment.segment_id}-", dir=opened)
@@ -73,21 +72,37 @@ class Landing:
                 os.fchmod(file.fileno(), 0o644)  # mkstemp's 0600 would hide the segment from other services
                 os.fsync(file.fileno())
             self._at(SealPoint.WRITTEN)
-            self._make_durable(source, final.parent)
-            with self._alone():
-                self._refuse_the_same_id_elsewhere(segment)
-                if not final.exists():
-                    written.rename(final)
-                elif not _same(written, final):
-                    raise WrongUse(
-                        f"A segment of this name holds other events, at {final}. Seal with another suffix or instant."
-                    )
-            self._at(SealPoint.PLACED)
-            _fsync(final.parent)
+            return self._place(segment, written)
         finally:
             written.unlink(missing_ok=True)
+
+    def place(self, source: str, written: Path, *, sealed_at: datetime, suffix: str) -> Segment:
+        """Make a file of whole lines, which is on disk already, the sealed segment of the hour of `sealed_at`.
+
+        The file must lie under `root`; afterwards its old name is gone. Raises WrongUse as `seal` does.
+        """
+        segment = _named(source=source, sealed_at=sealed_at, suffix=suffix, compressed=False)
+        return self._place(segment, written)
+
+    def _place(self, segment: Segment, written: Path) -> Segment:
+        final = self.root / segment.path
+        self._make_durable(segment.source, final.parent)
+        with self._alone():
+            self._refuse_the_same_id_elsewhere(segment)
+            if not final.exists():
+                written.rename(final)
+            elif not _same(written, final):
+                raise WrongUse(
+                    f"A segment of this name holds other events, at {final}. Seal with another suffix or instant."
+                )
+        self._at(SealPoint.PLACED)
+        fsync_folder(final.parent)
         self._at(SealPoint.SEALED)
         return replace(segment, size_bytes=final.stat().st_size)
+
+    def make_durable(self, folder: Path) -> None:
+        """Create a folder under `root`, so that a power cut cannot take its name away."""
+        self._make_durable(folder.as_posix(), folder)
 
     def segments(self, *, since: datetime | None = None) -> list[Segment]:
         """Sealed segments whose hour is at or after `since`, in arrival order.
@@ -112,7 +127,7 @@ class Landing:
         if not path.exists():
             return False
         self._make_durable(source, path.parent)
-        _fsync(path.parent)
+        fsync_folder(path.parent)
         return True
 
     @contextmanager
@@ -193,10 +208,10 @@ class Landing:
         folder.mkdir(parents=True, exist_ok=True)
         for parent in folder.parents:
             if parent.is_relative_to(self.root.parent):
-                _fsync(parent)
+                fsync_folder(parent)
             else:
                 with suppress(OSError):  # a folder that we may not open, or of another kind, is not one that we made
-                    _fsync(parent)
+                    fsync_folder(parent)
         self._durable[source] = folder
 
 
@@ -244,7 +259,8 @@ def _same(written: Path, final: Path) -> bool:
     return final.suffix == ".gz" and gzip.decompress(written.read_bytes()) == gzip.decompress(final.read_bytes())
 
 
-def _fsync(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
+    """Put the names in a folder on disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

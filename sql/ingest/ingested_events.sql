@@ -12,7 +12,9 @@ read as (
         json_transform(line, '{"type": "JSON", "event": "JSON", "name": "JSON", "messageId": "JSON", "userId": "JSON",
             "anonymousId": "JSON", "previousId": "JSON", "groupId": "JSON", "timestamp": "JSON",
             "originalTimestamp": "JSON", "sentAt": "JSON", "receivedAt": "JSON", "properties": "JSON",
-            "traits": "JSON", "context": "JSON"}') as e
+            "traits": "JSON", "context": "JSON"}') as e,
+        case when starts_with(line, '{"collector":{"refused":"')
+            then regexp_extract(line, '"refused":"([a-z_]+)"', 1) end as refused
     from lines
 ),
 texts as (
@@ -39,7 +41,8 @@ texts as (
             as has_sound_times,
         e.properties as properties,
         e.traits as traits,
-        e.context as context
+        e.context as context,
+        refused
     from read
 ),
 times as (
@@ -68,6 +71,8 @@ sound as (
         sent_at,
         claimed_received_at,
         case
+            when refused = 'too_large' then 'too_large'
+            when refused = 'too_many' then 'too_many'
             when event_type is null
                 or event_type not in ('identify', 'track', 'page', 'screen', 'group', 'alias') then 'unknown_type'
             when not has_sound_id or not has_sound_fields or length(message_text) > 100 then 'invalid_envelope'

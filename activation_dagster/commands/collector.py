@@ -1,0 +1,68 @@
+"""`activation collector`: the front door for SDKs, in one process or several."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+LOOPBACK = "127.0.0.1"
+
+
+def collector(
+    *,
+    host: Annotated[str, typer.Option(help="Where to listen; the loopback unless a proxy stands in front.")] = LOOPBACK,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one, and tells which.")] = 8080,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that share the port and the landing.")] = 1,
+) -> None:
+    """Take events over HTTP as Segment's Tracking API does; each is on disk before it is acknowledged."""
+    from activation_dagster.commands.installation import read_settings
+    from activation_dagster.commands.printing import say
+    from activation_dagster.registry.front_desk import FrontDesk
+    from activation_dagster.sources.collector.figures import SHARED
+    from activation_dagster.sources.collector.server import allow_open_files, configuration, log_as_json
+
+    settings = read_settings()
+    desk = FrontDesk(settings.contracts)  # a mistake in the contracts is told here, and not by each worker
+    if not desk.environments:
+        say("No source stands in contracts/sources.yaml, so every key is refused. See `activation sources create`.")
+    allow_open_files()
+    log_as_json()
+    with tempfile.TemporaryDirectory(prefix="collector-figures-") as folder:
+        if workers > 1:  # one alone counts in its memory
+            os.environ[SHARED] = folder
+        os.environ[WORKERS_SHARING] = str(workers)
+        _serve(configuration(FACTORY, host=host, port=port, workers=workers, factory=True))
+
+
+def _serve(config: Any) -> None:
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    sock = config.bind_socket()
+    address, port = sock.getsockname()[:2]
+    typer.echo(f"Listening on http://{address}:{port} with {config.workers} worker(s).", err=True)
+    if config.workers == 1:
+        uvicorn.Server(config).run(sockets=[sock])
+    else:
+        Multiprocess(config, sockets=[sock]).run()
+
+
+FACTORY = "activation_dagster.commands.collector:application"
+WORKERS_SHARING = "COLLECTOR_WORKERS_SHARING"
+"""How many workers share a source's rate; told by the process that starts them."""
+
+
+def application() -> Starlette:
+    """One worker's application; each worker makes its own."""
+    from activation_dagster.commands.installation import read_settings
+    from activation_dagster.sources.collector.server import log_as_json
+    from activation_dagster.wiring import collector_of
+
+    log_as_json()
+    return collector_of(read_settings(), workers=int(os.environ.get(WORKERS_SHARING, "1"))).application()

@@ -1,0 +1,44 @@
+"""A source of events: who may send what from where, and by which keys it is known."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceKey:
+    """One write key, known by its SHA-256 alone; `until` is the first instant at which it is taken no more."""
+
+    sha256: str
+    made_at: datetime
+    until: datetime | None = None
+
+    def opens(self, now: datetime) -> bool:
+        """Whether the key is taken at `now`."""
+        return self.until is None or now < self.until
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where events come from. Its name is its folder in the landing of its one environment.
+
+    Empty `events` (slugs of event contracts) mean all. `pinned` gives the version that judges an event
+    which names none. `events_per_second` is refused beyond (429), None means no limit.
+    """
+
+    name: str
+    owner: str
+    environment: str
+    description: str = ""
+    events: tuple[str, ...] = ()
+    pinned: Mapping[str, str] = field(default_factory=dict[str, str])
+    events_per_second: float | None = None
+    keys: tuple[SourceKey, ...] = ()
+
+
+def key_sha256(key: str) -> str:
+    """How a key is known: keys are long and random, so one round without salt tells nobody anything."""
+    return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()

@@ -1,0 +1,152 @@
+"""contracts/sources.yaml: read strictly, fingerprinted without its keys, and changed without touching the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from activation_dagster.domain.sources import Source, SourceKey
+from activation_dagster.errors import ContractsInvalid, Fault, WrongUse
+from activation_dagster.registry.files import read_shape
+from activation_dagster.registry.shapes import SourcesFile, SourceShape
+
+SOURCES_FILE = "sources.yaml"
+HEADER = (
+    "# Who may send events. Keys stand here as SHA-256 only: `activation sources create` and `rotate` write them.\n"
+)
+
+
+def read_sources(root: Path, faults: list[Fault]) -> dict[str, Source]:
+    """The sources under contracts/ by name; none where there is no such file. Faults are added to `faults`."""
+    path = root / SOURCES_FILE
+    if not path.exists():
+        return {}
+    shape = read_shape(path, root, SourcesFile, faults)
+    if shape is None:
+        return {}
+    owned: dict[str, str] = {}
+    for name, source in (shape.sources or {}).items():
+        for number, key in enumerate(source.keys):
+            if owned.setdefault(key.sha256, name) != name:
+                sentence = (
+                    f"is the key of source '{owned[key.sha256]}' too; make another with `activation sources rotate`."
+                )
+                faults.append(Fault(file=SOURCES_FILE, path=f"sources.{name}.keys.{number}", sentence=sentence))
+    return {name: _source(name, source) for name, source in (shape.sources or {}).items()}
+
+
+def load_sources(root: Path) -> dict[str, Source]:
+    """The sources under contracts/ by name. Raises ContractsInvalid with every fault of their file."""
+    faults: list[Fault] = []
+    found = read_sources(root, faults)
+    if faults:
+        raise ContractsInvalid(faults)
+    return found
+
+
+def _source(name: str, shape: SourceShape) -> Source:
+    return Source(
+        name=name,
+        owner=shape.owner,
+        environment=shape.environment,
+        description=shape.description,
+        events=tuple(shape.events),
+        pinned=shape.pinned,
+        events_per_second=shape.events_per_second,
+        keys=tuple(SourceKey(sha256=key.sha256, made_at=key.made_at, until=key.until) for key in shape.keys),
+    )
+
+
+def without_keys(content: bytes) -> bytes:
+    """What the file promises, in one spelling: a key that comes or goes changes no contract set."""
+    try:
+        said: Any = yaml.safe_load(content)
+        for source in said["sources"].values():
+            source.pop("keys", None)
+        return json.dumps(said, sort_keys=True, default=str).encode()
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError):
+        return content  # no sound file: loading says what is wrong with it
+
+
+def with_source(text: str, source: Source) -> str:
+    """The file's text with a new source at its end. Raises WrongUse where it stands already."""
+    text = text or f"{HEADER}sources:\n"
+    sources = _mapping(_root(text), "sources")
+    if sources is not None and _mapping_value(sources, source.name) is not None:
+        raise WrongUse(
+            f"A source '{source.name}' stands already, in {SOURCES_FILE}. Rotate its key, or take another name."
+        )
+    said: dict[str, Any] = {"owner": source.owner, "environment": source.environment}
+    if source.description:
+        said["description"] = source.description
+    if source.events:
+        said["events"] = list(source.events)
+    if source.events_per_second is not None:
+        said["events_per_second"] = source.events_per_second
+    body = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=110)
+    lines = [f"  {source.name}:", *(f"    {line}" for line in body.splitlines()), "    keys:", *_key_lines(source.keys)]
+    if sources is None or not sources.value:  # `sources: {}` or nothing behind the colon
+        text = text.replace("sources: {}", "sources:", 1)
+    return text.rstrip("\n") + "\n" + "\n".join(lines) + "\n"
+
+
+def with_keys(text: str, name: str, keys: Sequence[SourceKey]) -> str:
+    """The file's text with other keys for a source; all else stays as it is written."""
+    sources = _mapping(_root(text), "sources")
+    node = None if sources is None else _mapping_value(sources, name)
+    if not isinstance(node, yaml.MappingNode):
+        raise WrongUse(f"There is no source '{name}', in {SOURCES_FILE}. See `activation sources list`.")
+    rows = text.splitlines(keepends=True)
+    written = [f"{line}\n" for line in ["    keys:", *_key_lines(keys)]]
+    for key, value in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
+        if key.value == "keys":
+            first, last = key.start_mark.line, _last_line(value)
+            return "".join([*rows[:first], *written, *rows[last + 1 :]])
+    last = max(_last_line(value) for _, value in cast("list[tuple[yaml.Node, yaml.Node]]", node.value))
+    if not rows[last].endswith("\n"):
+        rows[last] += "\n"
+    return "".join([*rows[: last + 1], *written, *rows[last + 1 :]])
+
+
+def _last_line(node: yaml.Node) -> int:
+    """The last line that a value stands on; a block's own mark is behind the lines that follow it."""
+    inside: list[yaml.Node] = []
+    if isinstance(node, yaml.SequenceNode):
+        inside = cast("list[yaml.Node]", node.value)
+    elif isinstance(node, yaml.MappingNode):
+        inside = [part for pair in cast("list[tuple[yaml.Node, yaml.Node]]", node.value) for part in pair]
+    if inside and not cast("Any", node).flow_style:
+        return max(map(_last_line, inside))
+    end = node.end_mark
+    return end.line - 1 if end.column == 0 and end.line > node.start_mark.line else end.line
+
+
+def _key_lines(keys: Sequence[SourceKey]) -> list[str]:
+    return [
+        f"      - {{sha256: {key.sha256}, made_at: {_text(key.made_at)}"
+        + (f", until: {_text(key.until)}}}" if key.until is not None else "}")
+        for key in keys
+    ] or ["      []"]
+
+
+def _text(instant: datetime) -> str:
+    return f"{instant.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _root(text: str) -> yaml.Node | None:
+    return cast("yaml.Node | None", cast("Any", yaml).compose(text, Loader=yaml.SafeLoader))
+
+
+def _mapping(node: yaml.Node | None, name: str) -> yaml.MappingNode | None:
+    found = _mapping_value(node, name) if isinstance(node, yaml.MappingNode) else None
+    return found if isinstance(found, yaml.MappingNode) else None
+
+
+def _mapping_value(node: yaml.MappingNode, name: str) -> yaml.Node | None:
+    pairs = cast("list[tuple[yaml.Node, yaml.Node]]", node.value)
+    return next((value for key, value in pairs if key.value == name), None)
