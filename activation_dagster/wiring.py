@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -19,7 +20,12 @@ from activation_dagster.sources.landing import Landing
 from activation_dagster.state.engine import open_state
 
 if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
     from activation_dagster.sources.collector.app import Collector
+    from activation_dagster.sources.webhook import WebhookSource
+
+log = logging.getLogger("activation.collector")
 
 
 def utc_now() -> datetime:
@@ -63,6 +69,31 @@ def open_destinations(settings: Settings, places: Places) -> Generator[dict[str,
     finally:
         for destination in opened.values():
             destination.close()
+
+
+def webhook_source(source: Source | None, environ: Mapping[str, str]) -> WebhookSource | None:
+    """A source as Segment's webhook destination reaches it, with its secret; None where it has no webhook."""
+    from activation_dagster.sources.webhook import WebhookSource
+
+    if source is None or source.webhook is None:
+        return None
+    secret = environ.get(source.webhook.secret, "")
+    if not secret:
+        log.error("webhook_secret_missing", extra={"source": source.name, "variable": source.webhook.secret})
+    return WebhookSource(
+        name=source.name,
+        environment=source.environment,
+        secret=secret,
+        trusts_first_event=source.webhook.trusts_first_event,
+    )
+
+
+def webhooks_of(collector: Collector) -> list[BaseRoute]:
+    """Segment's webhook destination, for the collector to mount beside its own paths."""
+    from activation_dagster.sources.webhook import webhook_routes
+
+    desk = collector.desk
+    return [*webhook_routes(lambda name: webhook_source(desk.source_named(name), os.environ), collector.appender)]
 
 
 def collector_of(settings: Settings, *, workers: int = 1, clock: Callable[[], datetime] = utc_now) -> Collector:

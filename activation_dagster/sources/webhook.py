@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from json import JSONDecodeError, JSONDecoder
 from typing import Protocol
@@ -67,7 +67,10 @@ class _Refusal:
 
 
 def webhook_routes(
-    sources: Mapping[str, WebhookSource], appender: DurableAppender, *, limits: WebhookLimits | None = None
+    source_named: Callable[[str], WebhookSource | None],
+    appender: DurableAppender,
+    *,
+    limits: WebhookLimits | None = None,
 ) -> list[Route]:
     """The route of all webhook sources, `POST /v1/webhooks/<source>`; mount it beside other doors.
 
@@ -89,7 +92,7 @@ def webhook_routes(
             return Response(status_code=400)
         if isinstance(body, _Refusal):
             return _answer(body)
-        source = sources.get(str(request.path_params["source"]))
+        source = source_named(str(request.path_params["source"]))
         given = request.headers.get(SIGNATURE, "")
         lines = await asyncio.to_thread(_taken, source, body, given, bounds)
         if isinstance(lines, _Refusal):

@@ -65,7 +65,7 @@ class Front:
 def opened(root: Path, *, secret: str = SECRET, **more: Any) -> Generator[Front]:
     appender = LandingAppender(root)
     sources = {"web": WebhookSource(name="web", environment="shop", secret=secret, **more)}
-    routes = webhook_routes(sources, appender, limits=WebhookLimits(max_bytes=10_000, max_events=5))
+    routes = webhook_routes(sources.get, appender, limits=WebhookLimits(max_bytes=10_000, max_events=5))
     with serving(Starlette(routes=routes)) as address, httpx.Client(base_url=address) as client:
         yield Front(appender, client)
 
