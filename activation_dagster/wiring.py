@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from activation_dagster.destinations.protocol import Access, Destination
 from activation_dagster.domain.sources import Source
+from activation_dagster.errors import SettingsInvalid
 from activation_dagster.lake.delta import Lake
 from activation_dagster.pipeline.contracts_in_force import contracts_today
 from activation_dagster.pipeline.places import Places
@@ -22,6 +23,8 @@ from activation_dagster.state.engine import open_state
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
+    from activation_dagster.destinations.tracking_api import TrackingApi
+    from activation_dagster.pipeline.forward import Target
     from activation_dagster.sources.collector.app import Collector
     from activation_dagster.sources.webhook import WebhookSource
 
@@ -94,6 +97,41 @@ def webhooks_of(collector: Collector) -> list[BaseRoute]:
 
     desk = collector.desk
     return [*webhook_routes(lambda name: webhook_source(desk.source_named(name), os.environ), collector.appender)]
+
+
+@contextmanager
+def open_receivers(settings: Settings, environ: Mapping[str, str]) -> Generator[dict[Target, TrackingApi]]:
+    """Where the sources of this environment are sent on, closed on leaving.
+
+    Raises ContractsInvalid, and SettingsInvalid where a key is not in the environment.
+    """
+    from activation_dagster.destinations.tracking_api import TrackingApi
+    from activation_dagster.registry.source_files import load_sources
+
+    opened: dict[Target, TrackingApi] = {}
+    try:
+        for target, variable in forward_targets(load_sources(settings.contracts), settings.environment).items():
+            if not environ.get(variable):
+                raise SettingsInvalid(
+                    f"The environment variable {variable} is not set, and sources.{target.source}.forward names it "
+                    "in contracts/sources.yaml. Give it the write key of the receiver."
+                )
+            opened[target] = TrackingApi(target.address, environ[variable])
+        yield opened
+    finally:
+        for receiver in opened.values():
+            receiver.close()
+
+
+def forward_targets(sources: Mapping[str, Source], environment: str) -> dict[Target, str]:
+    """Where the sources of an environment are sent on, and the variable that holds the key there."""
+    from activation_dagster.pipeline.forward import Target
+
+    return {
+        Target(source=source.name, address=source.forward.to): source.forward.key
+        for source in sources.values()
+        if source.environment == environment and source.forward is not None
+    }
 
 
 def collector_of(settings: Settings, *, workers: int = 1, clock: Callable[[], datetime] = utc_now) -> Collector:

@@ -246,6 +246,7 @@ class FailureModesFile(Shape):
     gate: dict[str, FailureModeShape]
     send: dict[str, FailureModeShape]
     hold: dict[str, FailureModeShape]
+    forward: dict[str, FailureModeShape] = {}
     incident: dict[str, FailureModeShape]
 
 
