@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import gzip
 import os
+import time
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import orjson
 import typer
 
 from activation_dagster.commands.installation import opened
-from activation_dagster.commands.printing import AsJson, end, print_json, progress_bar, say, warn
+from activation_dagster.commands.printing import AsJson, end, plain, print_json, progress_bar, say, warn
 from activation_dagster.errors import WrongUse
+from activation_dagster.sources.scenarios import Scenario
+
+if TYPE_CHECKING:
+    from activation_dagster.sources.scenarios import Call, Plan
 
 app = typer.Typer(help="Events before they are judged.", no_args_is_help=True)
 
@@ -116,17 +123,71 @@ def status_of(
 def simulate(
     *,
     seed: Annotated[int, typer.Option(help="The same seed gives the same message ids: landing it twice repeats.")] = 1,
-    people: Annotated[int, typer.Option(min=1, help="How many people.")] = 1_000,
-    events: Annotated[int, typer.Option(min=1, help="How many lines, dirt included.")] = 20_000,
+    people: Annotated[int, typer.Option(min=1, help="How many people, without a scenario.")] = 1_000,
+    events: Annotated[int, typer.Option(min=1, help="How many lines, dirt included, without a scenario.")] = 20_000,
+    scenario: Annotated[
+        Scenario | None, typer.Option(help="A day of traffic instead, calm or with one thing that goes wrong.")
+    ] = None,
+    rate: Annotated[float, typer.Option(min=0.01, help="Calls a second, with a scenario.")] = 20.0,
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long, with a scenario.")] = 3.0,
+    to: Annotated[
+        str, typer.Option(help="A collector to send the scenario to, as it happens; else it is landed at once.")
+    ] = "",
+    key: Annotated[str, typer.Option(envvar="SIMULATE_WRITE_KEY", help="The write key, for --to.")] = "",
     source: Source = "shop",
     as_json: AsJson = False,
 ) -> None:
-    """Land the events of a made-up shop, with known dirt in them."""
+    """Land the events of a made-up shop, with known dirt in them; or a scenario, landed or sent to a collector."""
+    from activation_dagster.sources.scenarios import Plan, calls
     from activation_dagster.sources.simulator import simulate as make_up
+    from activation_dagster.sources.simulator import written
     from activation_dagster.wiring import utc_now
 
-    made = make_up(seed=seed, people=people, events=events, now=utc_now())
-    _land(made.lines, source=source, as_json=as_json)
+    if to and (scenario is None or not key):
+        raise WrongUse("A collector is named without a scenario or a key, by --to. Give --scenario and --key as well.")
+    if scenario is None:
+        made = make_up(seed=seed, people=people, events=events, now=utc_now())
+        _land(made.lines, source=source, as_json=as_json)
+        return
+    start_ms = _now_ms() - (0 if to else round(minutes * 60_000))
+    plan = Plan(scenario=scenario, seed=seed, rate=rate, minutes=minutes, start_ms=start_ms)
+    if to:
+        _send(plan, to=to, key=key, as_json=as_json)
+    else:
+        _land((orjson.dumps(written(call.draft)) for call in calls(plan)), source=source, as_json=as_json)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _send(plan: Plan, *, to: str, key: str, as_json: bool) -> None:
+    from activation_dagster.sources.scenarios import calls
+    from activation_dagster.sources.traffic import send
+
+    counted: Counter[str] = Counter()
+
+    def counting() -> Iterator[Call]:
+        for call in calls(plan):
+            counted[call.trouble.value or "honest"] += 1
+            yield call
+
+    with progress_bar(f"Sending {plan.scenario.value}", hidden=as_json, unit="seconds") as tell:
+        sent = send(
+            counting(),
+            address=to.rstrip("/").removesuffix("/v1"),
+            key=key,
+            now_ms=_now_ms,
+            sleep=time.sleep,
+            progress=lambda s: tell((_now_ms() - plan.start_ms) // 1000, plan.length_ms // 1000, f"{s.events:,} calls"),
+        )
+    if as_json:
+        print_json({"scenario": plan.scenario, "to": to, **plain(sent), "calls": dict(counted)})
+    else:
+        say(
+            f"Sent {sent.events:,} calls of '{plan.scenario.value}' in {sent.batches:,} batches to {to}, with "
+            f"{sent.failed_tries:,} failed tries: {', '.join(f'{n:,} {word}' for word, n in counted.most_common())}."
+        )
 
 
 def _lines(file: Path) -> Iterator[bytes]:

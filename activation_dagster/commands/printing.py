@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, cast
 
 import typer
 
@@ -147,21 +147,18 @@ def warn(sentence: str) -> None:
 
 
 @contextmanager
-def progress_bar(title: str, *, hidden: bool) -> Generator[Callable[[int, int, str], None]]:
-    """A bar on stderr, for people only: gives what to call with bytes done, bytes of all, and a word about it."""
+def progress_bar(
+    title: str, *, hidden: bool, unit: Literal["bytes", "seconds"] = "bytes"
+) -> Generator[Callable[[int, int, str], None]]:
+    """A bar on stderr, for people only: gives what to call with what is done, of how much, and a word."""
     if hidden or not sys.stderr.isatty():
         yield lambda _done, _of, _word: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (
-        TextColumn(title),
-        BarColumn(),
-        DownloadColumn(),
-        TextColumn("{task.fields[word]}"),
-        TimeRemainingColumn(),
-    )
+    done = DownloadColumn() if unit == "bytes" else TextColumn("{task.completed} of {task.total} s")
+    columns = (TextColumn(title), BarColumn(), done, TextColumn("{task.fields[word]}"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None, word="")
         yield lambda done, of, word: bar.update(task, completed=done, total=of, word=word)

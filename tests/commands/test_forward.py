@@ -1,4 +1,4 @@
-"""`activation forward`: which sources are sent on with which key, how it ends, and where `activation status` says so."""
+"""`activation forward`: which sources are sent on with which key, how it ends, and what `activation status` says."""
 
 from __future__ import annotations
 
