@@ -9,13 +9,14 @@ S3_STAMP := $(S3)/.stamp
 S3_LOCK := tests/archives/server.txt
 PIP_TOOLS := pip-tools==7.6.2
 ATHERIS := atheris==3.0.0
+SCHEMATHESIS := schemathesis==4.32.5
 
 # Import time is latency: each Dagster run is a process of its own. Never run without compiled bytecode.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-real test-archives test-injection check bench fuzz ui screenshot lock clean
+.PHONY: help env demo test test-real test-archives test-injection test-collector test-clients check bench fuzz fuzz-collector ui screenshot lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,8 +37,8 @@ $(STAMP): $(LOCK) pyproject.toml
 demo: $(STAMP) ## the main job, end to end [DATA=folder [ALL=1]] [STATE=postgres] [SHORT=1]
 	@$(BIN)/activation demo $(if $(DATA),--data "$(DATA)") $(if $(ALL),--all) $(if $(STATE),--state "$(STATE)") $(if $(SHORT),--short)
 
-test: $(STAMP) ## all tests but those on real data and on an S3 server
-	@$(BIN)/pytest -m "not real_data and not archives"
+test: $(STAMP) ## all tests but those on real data, on an S3 server and with foreign SDKs
+	@$(BIN)/pytest -m "not real_data and not archives and not clients"
 
 # The folder is looked at before anything is built, and a folder without tests that read it fails (pytest's exit code 5).
 test-real: ## the tests on real data, DATA=folder
@@ -58,6 +59,17 @@ test-archives: $(S3_STAMP) ## archives in a bucket, on a local S3 server
 test-injection: $(STAMP) ## bad events of every kind in a stream, repaired and replayed [EVENTS=1000000]
 	@INJECTED_EVENTS="$(or $(EVENTS),1000000)" $(BIN)/pytest tests/guarantees/test_bad_data_is_repairable.py
 
+test-collector: $(STAMP) ## the collector killed over and over under load [ROUNDS=200] [CONNECTIONS=10000]
+	@COLLECTOR_ROUNDS="$(or $(ROUNDS),200)" COLLECTOR_CONNECTIONS="$(or $(CONNECTIONS),10000)" $(BIN)/pytest tests/sources/collector/test_faults.py
+
+# Other people's SDKs are no part of the environment: they have a folder of their own.
+test-clients: $(STAMP) ## unmodified SDKs (Python, Node, browser) against the collector
+	@command -v npm >/dev/null || { echo "Node is missing: no 'npm' on the PATH, and two of the SDKs are from there. Install Node 18 or newer (Debian: apt-get install nodejs npm)." >&2; exit 1; }
+	@test -x .clients/venv/bin/python || $(PYTHON) -m venv .clients/venv
+	@.clients/venv/bin/pip install --quiet --disable-pip-version-check --no-deps -r tests/clients/requirements.txt
+	@cp tests/clients/package.json tests/clients/package-lock.json .clients/ && npm --prefix .clients ci --silent --no-audit --no-fund
+	@$(BIN)/pytest -m clients
+
 check: $(STAMP) ## lint, format, types, imports, contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -72,6 +84,11 @@ bench: $(STAMP) ## bulk throughput as a ratio to the floor, with time by stage
 fuzz: $(STAMP) ## lines that nobody would write, judged in bulk and alone [SECONDS=60]
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: $(ATHERIS) || { echo "The fuzzer is missing: no wheel of $(ATHERIS) for this Python ($$($(BIN)/python -V)) and system. Run this on Linux (x86-64) with Python 3.11 to 3.13, or set ATHERIS to a version that has one." >&2; exit 1; }
 	@$(BIN)/python -m tests.fuzzing.fuzz_lines -max_total_time=$(or $(SECONDS),60) -max_len=4096 -print_final_stats=1
+
+fuzz-collector: $(STAMP) ## the collector's whole interface, by its own description [EXAMPLES=50]
+	@test -x .fuzzing/schemathesis/bin/python || $(PYTHON) -m venv .fuzzing/schemathesis
+	@.fuzzing/schemathesis/bin/pip install --quiet --disable-pip-version-check "$(SCHEMATHESIS)"
+	@$(BIN)/python -m tests.fuzzing.fuzz_collector .fuzzing/schemathesis/bin/st $(or $(EXAMPLES),50)
 
 ui: $(STAMP) ## open Dagster's web interface on what the demo left
 	@$(BIN)/activation ui

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    import uvicorn
     from starlette.applications import Starlette
 
 LOOPBACK = "127.0.0.1"
@@ -40,17 +41,26 @@ def collector(
         _serve(configuration(FACTORY, host=host, port=port, workers=workers, factory=True))
 
 
-def _serve(config: Any) -> None:
+def _serve(config: uvicorn.Config) -> None:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
-    sock = config.bind_socket()
-    address, port = sock.getsockname()[:2]
-    typer.echo(f"Listening on http://{address}:{port} with {config.workers} worker(s).", err=True)
+    from activation_dagster.errors import MendTheEnvironment
+    from activation_dagster.sources.collector.server import SharedPort, bound
+
+    try:
+        held = bound(config.host, config.port)
+    except OSError as error:
+        raise MendTheEnvironment(
+            f"The collector cannot listen ({error.strerror}), on {config.host}:{config.port}. Name another --port."
+        ) from error
+    port = held.getsockname()[1]
+    typer.echo(f"Listening on http://{config.host}:{port} with {config.workers} worker(s).", err=True)
     if config.workers == 1:
-        uvicorn.Server(config).run(sockets=[sock])
+        uvicorn.Server(config).run(sockets=[held])
     else:
-        Multiprocess(config, sockets=[sock]).run()
+        Multiprocess(config, sockets=[SharedPort(config.host, port)]).run()
+    held.close()
 
 
 FACTORY = "activation_dagster.commands.collector:application"

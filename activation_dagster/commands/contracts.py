@@ -32,6 +32,7 @@ Against = Annotated[
 def check(*, against: Against = None, as_json: AsJson = False) -> None:
     """Read all contracts and report every mistake with its file and path. Exit 1 when there is one."""
     from activation_dagster.errors import ContractsInvalid, Fault
+    from activation_dagster.registry.contract_set import readers_of_all
     from activation_dagster.registry.loading import load_contracts
     from activation_dagster.registry.published import check_against
 
@@ -44,7 +45,7 @@ def check(*, against: Against = None, as_json: AsJson = False) -> None:
     try:
         found = load_contracts(settings.contracts, environment=settings.environment)
         fingerprint = found.fingerprint
-        consumers = {slug: found.reading_owners(contract) for slug, contract in found.events.items()}
+        consumers = readers_of_all(found)
         owners = tuple(found.owners)
         promised = {
             "events": len(found.events),
@@ -52,6 +53,8 @@ def check(*, against: Against = None, as_json: AsJson = False) -> None:
             "workflows": len(found.workflows),
             "destinations": len(found.destinations),
             "owners": len(found.owners),
+            "envelope_versions": 0 if found.envelope is None else len(found.envelope.versions),
+            "kept_unknown_sources": len({name for one in found.kept_unknown for name in one.sources}),
         }
     except ContractsInvalid as invalid:
         faults = invalid.faults
@@ -68,7 +71,7 @@ def check(*, against: Against = None, as_json: AsJson = False) -> None:
         say(f"{len(faults):,} mistake{'s' if len(faults) != 1 else ''} under {settings.contracts}:")
         print_table(["file", "path", "mistake"], [(fault.file, fault.path, fault.sentence) for fault in faults])
     else:
-        counted = ", ".join(f"{count} {what}" for what, count in promised.items())
+        counted = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in promised.items())
         say(f"The contracts are sound: {counted} (set {fingerprint}).")
         if published is not None:
             new = f"new: {', '.join(published.new)}" if published.new else "none is new"

@@ -107,9 +107,13 @@ def _seen(settings: Settings) -> dict[tuple[str, str], Seen]:
 def _examples(settings: Settings, contracts: ContractSet) -> dict[tuple[str, str], str]:
     """The files of examples as they were written, where there are any."""
     found: dict[tuple[str, str], str] = {}
-    for contract in contracts.events.values():
+    folders = [(contract, settings.contracts / "events" / contract.slug) for contract in contracts.events.values()]
+    envelope = (
+        [] if contracts.envelope is None else [(contracts.envelope, settings.contracts / contracts.envelope.slug)]
+    )
+    for contract, folder in [*folders, *envelope]:
         for version in contract.versions:
-            file = settings.contracts / "events" / contract.slug / f"{version.version}.examples.yaml"
+            file = folder / f"{version.version}.examples.yaml"
             if file.is_file():
                 found[contract.slug, version.version] = file.read_text(encoding="utf-8")
     return found

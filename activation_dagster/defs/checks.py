@@ -16,6 +16,7 @@ from dagster import AssetCheckSpec
 
 from activation_dagster.defs.findings import LATE_AFTER_HOURS, Worked
 from activation_dagster.domain.accounting import event_sum
+from activation_dagster.domain.unknown_events import UNKNOWN_EVENT
 
 if TYPE_CHECKING:
     from activation_dagster.pipeline.watch import BatchSums
@@ -76,9 +77,13 @@ def _batch_accounting(work: Worked) -> Verdict:
 
 
 def _contract_coverage(work: Worked) -> Verdict:
+    kept = sum(count for version, count in work.versions.items() if version.startswith(f"{UNKNOWN_EVENT} "))
     named = sum(count for version, count in work.versions.items() if "?" not in version)
     accepted = work.count("accepted")
-    return Verdict(passed=named == accepted, numbers={"accepted": accepted, "with_contract_and_version": named})
+    return Verdict(
+        passed=named + kept == accepted,
+        numbers={"accepted": accepted, "with_contract_and_version": named, "kept_though_unknown": kept},
+    )
 
 
 def _rate(counts: Callable[[str], int]) -> float:
@@ -177,7 +182,7 @@ OF_BATCHES: tuple[Check[Worked], ...] = (
     Check(
         asset="validated_events",
         name="contract_coverage",
-        description="Every accepted event names the contract and the version that judged it.",
+        description="Every accepted event names the contract and version that judged it, or was declared to be kept.",
         is_blocking=True,
         judge=_contract_coverage,
     ),

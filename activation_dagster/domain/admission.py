@@ -66,9 +66,16 @@ def barred(
 
 def is_late(contract: EventContract, *, occurred_at: datetime, received_at: datetime) -> bool:
     """Whether an event was received more hours after it happened than its contract allows."""
-    if contract.late_data is not LateData.QUARANTINE or contract.late_after_hours is None:
+    if contract.late_data is LateData.ACCEPT or contract.late_after_hours is None:
         return False
     return received_at - occurred_at > timedelta(hours=contract.late_after_hours)
+
+
+def is_state_only(contract: EventContract, *, occurred_at: datetime, received_at: datetime) -> bool:
+    """Whether an accepted event counts for its profile and triggers nothing, because it came late."""
+    return contract.late_data is LateData.STATE_ONLY and is_late(
+        contract, occurred_at=occurred_at, received_at=received_at
+    )
 
 
 def admission(
@@ -80,22 +87,28 @@ def admission(
     source: str,
     occurred_at: datetime,
     received_at: datetime,
+    envelope: Sequence[str] = (),
     violations: Sequence[str] | None = None,
 ) -> tuple[QuarantineReason | None, Sequence[str]]:
     """The first reason for which an event waits (None when it is admitted), and all its violations, sorted.
 
-    `violations`: what the version says of the values, where another judge has said it already.
+    `envelope` are its violations of the contract that every envelope has; `violations` what the version says of the
+    values, where another judge has said it already.
     """
     broken = judge(contract, version, values) if violations is None else violations
     undeclared = undeclared_in(contract, version, values)
-    said = sorted([*broken, *undeclared])
+    said = sorted([*broken, *undeclared, *envelope])
     reason = barred(contract, version, environment=environment, source=source, received_at=received_at)
     if reason is not None:
         return reason, said
     if broken:
         return QuarantineReason.CONTRACT_VIOLATION, said
+    if envelope:
+        return QuarantineReason.ENVELOPE_VIOLATION, said
     if undeclared:
         return QuarantineReason.UNDECLARED_PROPERTY, said
-    if is_late(contract, occurred_at=occurred_at, received_at=received_at):
+    if contract.late_data is LateData.QUARANTINE and is_late(
+        contract, occurred_at=occurred_at, received_at=received_at
+    ):
         return QuarantineReason.TOO_LATE, said
     return None, said

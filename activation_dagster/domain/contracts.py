@@ -2,7 +2,8 @@
 
 The SQL compiled from a contract (`lake/contract_sql.py`) must give the same violations; a property-based test holds the
 two together. Strictness: `3.0` is an integer, `"3"` no number, null counts as absent where a property does not say
-`nullable`, undeclared properties are kept where a contract does not say otherwise (`domain/admission.py`).
+`nullable`, undeclared properties are kept where a contract does not say otherwise (`domain/admission.py`). What is
+judged is what was said; what is read downstream is `taken`: with defaults, and under `drop` without the undeclared.
 """
 
 from __future__ import annotations
@@ -57,9 +58,9 @@ class PropertyRule:
 
     `is_nullable`: None where the contract says nothing, and null counts as absent; True where a required property may
     be null as long as it is there; False where it must not be null even if it may be absent. Lengths count Unicode code
-    points. `properties` are those promised inside an object; others may stand there. `default` is what a reader may
-    take where the property is absent; no judge and no phase fills it in. `identifier` is the kind of identity.yaml that
-    the value is one of.
+    points. `properties` are those promised inside an object; others may stand there. `default` is what is read where
+    the property is absent (not where it is null); nothing is judged by it. `identifier` is the kind of identity.yaml
+    that the value is one of.
     """
 
     name: str
@@ -77,7 +78,7 @@ class PropertyRule:
     is_nullable: bool | None = None
     properties: tuple[PropertyRule, ...] = ()
     items: PropertyRule | None = None
-    default: Any = None
+    default: Any = field(default=None, hash=False)  # an object has no hash
     owner: str = ""
     identifier: str | None = None
 
@@ -117,7 +118,7 @@ class Criticality(StrEnum):
 
 
 class LateData(StrEnum):
-    """What is done with an event that is received long after it happened."""
+    """What is done with an event received long after it happened; STATE_ONLY: it counts and triggers nothing."""
 
     ACCEPT = "accept"
     STATE_ONLY = "state_only"
@@ -125,11 +126,20 @@ class LateData(StrEnum):
 
 
 class Undeclared(StrEnum):
-    """What is done with properties that a version does not declare."""
+    """What is done with properties that a version does not declare; DROP: the event is accepted, nobody reads them."""
 
     KEEP = "keep"
     DROP = "drop"
     QUARANTINE = "quarantine"
+
+
+def current_of(versions: tuple[EventVersion, ...]) -> EventVersion:
+    """What judges where nothing else says: the newest active version, else the newest deprecated, else the last."""
+    for state in (LifecycleState.ACTIVE, LifecycleState.DEPRECATED):
+        for version in reversed(versions):
+            if version.lifecycle.state is state:
+                return version
+    return versions[-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +149,7 @@ class EventContract:
     `name` is the track event's name, or the call's own for the other calls; `section` is where its properties stand
     in an event (`properties` or `traits`). Empty `environments` and `sources` mean all. `pinned` gives the version that
     judges a source's events where they name none. `barred_sources` are those whose own list (sources.yaml) leaves the
-    event out. `late_after_hours` goes with `LateData.QUARANTINE`.
+    event out. `late_after_hours` goes with every `late_data` but ACCEPT.
     """
 
     slug: str
@@ -169,12 +179,7 @@ class EventContract:
 
     @property
     def current(self) -> EventVersion:
-        """What judges where nothing else says: the newest active version, else the newest deprecated, else the last."""
-        for state in (LifecycleState.ACTIVE, LifecycleState.DEPRECATED):
-            for version in reversed(self.versions):
-                if version.lifecycle.state is state:
-                    return version
-        return self.newest
+        return current_of(self.versions)
 
     def version(self, name: str | None, source: str | None = None) -> EventVersion | None:
         """The version an event names (`v2`, or `2`); where it names none, its source's, else the current one.
@@ -253,16 +258,18 @@ def violations_of(rule: PropertyRule, path: str, value: Any, *, is_there: bool =
     if rule.type is PropertyType.STRING:
         broken += _broken_text(rule, path, value)
     if rule.type is PropertyType.OBJECT:
-        broken += _violations(rule.properties, path, cast("dict[str, Any]", value))
+        broken += violations_inside(rule.properties, path, cast("dict[str, Any]", value))
     if rule.type is PropertyType.ARRAY and rule.items is not None:
         broken += _broken_items(rule.items, path, cast("list[Any]", value))
     return broken
 
 
-def _violations(rules: tuple[PropertyRule, ...], path: str, values: Mapping[str, Any]) -> list[str]:
+def violations_inside(rules: tuple[PropertyRule, ...], path: str, values: Mapping[str, Any]) -> list[str]:
+    """How the values of an object break its properties' rules; an empty path is that of the event itself."""
     found: list[str] = []
     for rule in rules:
-        found += violations_of(rule, f"{path}.{rule.name}", values.get(rule.name), is_there=rule.name in values)
+        place = f"{path}.{rule.name}" if path else rule.name
+        found += violations_of(rule, place, values.get(rule.name), is_there=rule.name in values)
     return found
 
 
@@ -271,4 +278,46 @@ def judge(contract: EventContract, version: EventVersion, values: Mapping[str, A
 
     A violation never holds a value of the event, so it may be shown and logged.
     """
-    return tuple(sorted(_violations(version.properties, contract.section, values or {})))
+    return tuple(sorted(violations_inside(version.properties, contract.section, values or {})))
+
+
+# -- what is read of an accepted event --------------------------------------------------------------------------------
+
+
+def has_default(rule: PropertyRule) -> bool:
+    """Whether a rule, or any inside it, says what is read where nothing was said."""
+    inside = (*rule.properties, *(() if rule.items is None else (rule.items,)))
+    return rule.default is not None or any(map(has_default, inside))
+
+
+def with_defaults_inside(rule: PropertyRule, value: Any) -> Any:
+    """A value of a property with the defaults of what is absent inside it."""
+    if rule.type is PropertyType.OBJECT and isinstance(value, dict):
+        return filled(rule.properties, cast("dict[str, Any]", value))
+    if rule.type is PropertyType.ARRAY and rule.items is not None and isinstance(value, list):
+        return [with_defaults_inside(rule.items, one) for one in cast("list[Any]", value)]
+    return value
+
+
+def filled(rules: tuple[PropertyRule, ...], values: Mapping[str, Any]) -> dict[str, Any]:
+    """An object's values with the defaults of what is absent; what is null was said and stays."""
+    found = dict(values)
+    for rule in rules:
+        if rule.name in found or rule.default is not None:
+            found[rule.name] = with_defaults_inside(rule, found.get(rule.name, rule.default))
+    return found
+
+
+def kept(contract: EventContract, version: EventVersion, values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The values of an accepted event's section that count as said: all, or under DROP the declared ones.
+
+    Names inside objects are not looked at, as by the other policies.
+    """
+    declared = {rule.name for rule in version.properties}
+    is_open = contract.undeclared is not Undeclared.DROP
+    return {name: value for name, value in (values or {}).items() if is_open or name in declared}
+
+
+def taken(contract: EventContract, version: EventVersion, values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The values of an accepted event's section as workflows and audiences read them: `kept`, with defaults."""
+    return filled(version.properties, kept(contract, version, values))

@@ -17,6 +17,7 @@ MAX_MESSAGE_ID = 100
 TIMES = ("timestamp", "originalTimestamp", "sentAt", "receivedAt")
 TEXTS = ("messageId", "userId", "anonymousId", "previousId", "groupId", "event")
 OBJECTS = ("properties", "traits", "context")
+CALLS = frozenset(call.value for call in Call)
 COLLECTOR = "collector"
 """The key under which the collector says what it knows of an event: always the first of a line that it wrote."""
 REFUSED = (QuarantineReason.TOO_LARGE, QuarantineReason.TOO_MANY)
@@ -41,12 +42,14 @@ def envelope_fault(event: Mapping[str, Any]) -> QuarantineReason | None:
     if refused is not None:
         return refused
     call = event.get("type")
-    if not isinstance(call, str) or call not in {kind.value for kind in Call}:
+    if not isinstance(call, str) or call not in CALLS:
         return QuarantineReason.UNKNOWN_TYPE
-    if any(event.get(name) is not None and not isinstance(event[name], str) for name in TEXTS):
-        return QuarantineReason.INVALID_ENVELOPE
-    if any(event.get(name) is not None and not isinstance(event[name], dict) for name in OBJECTS):
-        return QuarantineReason.INVALID_ENVELOPE
+    for name in TEXTS:
+        if (value := event.get(name)) is not None and not isinstance(value, str):
+            return QuarantineReason.INVALID_ENVELOPE
+    for name in OBJECTS:
+        if (value := event.get(name)) is not None and not isinstance(value, dict):
+            return QuarantineReason.INVALID_ENVELOPE
     if len(event.get("messageId") or "") > MAX_MESSAGE_ID:
         return QuarantineReason.INVALID_ENVELOPE
     if call == Call.TRACK and not event.get("event"):

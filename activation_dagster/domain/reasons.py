@@ -29,6 +29,7 @@ class QuarantineReason(StrEnum):
     WRONG_ENVIRONMENT = "wrong_environment"
     SOURCE_NOT_ALLOWED = "source_not_allowed"
     CONTRACT_VIOLATION = "contract_violation"
+    ENVELOPE_VIOLATION = "envelope_violation"
     UNDECLARED_PROPERTY = "undeclared_property"
     TOO_LATE = "too_late"
 
@@ -59,6 +60,7 @@ class DecisionRefusal(StrEnum):
     SUPPRESSED = "suppressed"
     NOT_IN_AUDIENCE = "not_in_audience"
     TOO_OLD = "too_old"
+    TOO_LATE = "too_late"
     ALREADY_DECIDED = "already_decided"
     LOST_TO = "lost_to"  # raised as lost_to:<workflow_id>
 

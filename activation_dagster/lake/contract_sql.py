@@ -22,6 +22,7 @@ from activation_dagster.domain.contracts import (
     Undeclared,
 )
 from activation_dagster.domain.reasons import QuarantineReason
+from activation_dagster.domain.unknown_events import KeptUnknown
 from activation_dagster.lake.rule_sql import (
     Place,
     extractions,
@@ -31,6 +32,7 @@ from activation_dagster.lake.rule_sql import (
     structure,
 )
 from activation_dagster.lake.soundness_sql import judged
+from activation_dagster.lake.taken_sql import taken_leaves
 
 
 def _amount(measure: Measure, leaves: Mapping[str, str], numbers: Collection[str]) -> str:
@@ -171,9 +173,9 @@ def _undeclared(contract: EventContract, version: EventVersion) -> str:
     return f"nullif(array_to_string({said}, chr(10)), '')"
 
 
-def _is_late(contract: EventContract) -> str:
-    """SQL that is true where an event was received later than its contract allows (`domain/admission.is_late`)."""
-    if contract.late_data is not LateData.QUARANTINE or contract.late_after_hours is None:
+def _is_late(contract: EventContract, policy: LateData) -> str:
+    """SQL that is true where a contract of this policy allows no event so late (`domain/admission.is_late`)."""
+    if contract.late_data is not policy or contract.late_after_hours is None:
         return "false"
     return f"coalesce(e.received_at > e.occurred_at + interval {contract.late_after_hours} hours, false)"
 
@@ -190,37 +192,63 @@ def judgement(
     """A SELECT over `ingested_events` that judges the events of one version.
 
     Gives the columns of `BASE`, `contract`, `contract_version`, `violations` and `undeclared` (one a line, sorted
-    later; null when none), `barred` (a reason or null), `is_late`, `used_properties` (JSON or null), `measured` (what
-    the event adds to each of `sums`, in millionths, or null), and a column `id_<kind>` for each of `identifiers`
-    (kind → SQL over `e`).
+    later; null when none), `barred` (a reason or null), `is_late`, `is_state_only`, `used_properties` (JSON or null),
+    `measured` (what the event adds to each of `sums`, in millionths, or null), and a column `id_<kind>` for each of
+    `identifiers` (kind → SQL over `e`).
     """
     summed = {one for measure in sums for one in (measure.sum_of, measure.times) if one}
     names = sorted({rule.name for rule in version.properties} | set(used) | summed)
     leaves = _Leaves(contract.section, names, version.properties)
     top = Place(path=(contract.section,), holder=f"e.{contract.section}")
     found = judged(version.properties, leaves.top, top, inside=leaves.inside)
-    packed = _object({one: leaves.top[one] for one in used}) if used else "null::varchar"
+    read = taken_leaves(contract, version, leaves.top, top)
+    packed = _object({one: read[one] for one in used}) if used else "null::varchar"
     numbers = {rule.name for rule in version.properties if rule.type in NUMBERS}
-    amounts = ", ".join(_amount(measure, leaves.top, numbers) for measure in sums)
+    amounts = ", ".join(_amount(measure, read, numbers) for measure in sums)
     measured = f"[{amounts}]" if sums else "null::bigint[]"
     named = "".join(f", {sql} as id_{kind}" for kind, sql in (identifiers or {}).items())
     kept = [column for column in READ if column == top.holder or column in named]
+    lateness = [
+        f"{_is_late(contract, LateData.QUARANTINE)} as is_late",
+        f"{_is_late(contract, LateData.STATE_ONLY)} as is_state_only",
+    ]
     return (
         f"select {BASE}, {literal(contract.slug)} as contract, {literal(version.version)} as contract_version, "
         f"{found} as violations, {_undeclared(contract, version)} as undeclared, "
-        f"{_barred(contract, version, environment)} as barred, {_is_late(contract)} as is_late, "
+        f"{_barred(contract, version, environment)} as barred, {', '.join(lateness)}, "
         f"{packed} as used_properties, {measured} as measured{named}\n"
         f"from {leaves.source(selector(contract, version), ', '.join([BASE, *kept]))} as e"
     )
 
 
-def unjudged(versions: Sequence[tuple[EventContract, EventVersion]], identifiers: Sequence[str] = ()) -> str:
-    """A SELECT over `ingested_events` of the events that no version judges, with the columns of `judgement`, empty."""
+def _is_kept(kept: Sequence[KeptUnknown], environment: str) -> str:
+    """SQL that is true where an event would be accepted if no contract is about it (`domain/unknown_events`)."""
+    found: list[str] = []
+    for one in kept:
+        if not one.environments or environment in one.environments:
+            sources = ", ".join(map(literal, one.sources))
+            calls = ", ".join(literal(call) for call in one.calls)
+            found.append(f"(e.source in ({sources}){f' and e.event_type in ({calls})' if calls else ''})")
+    return f"coalesce(e.fault is null and ({' or '.join(found)}), false)" if found else "false"
+
+
+def unjudged(
+    versions: Sequence[tuple[EventContract, EventVersion]],
+    identifiers: Mapping[str, str] | None = None,
+    *,
+    kept: Sequence[KeptUnknown] = (),
+    environment: str = "",
+) -> str:
+    """A SELECT over `ingested_events` of the events that no version judges, with the columns of `judgement`, empty.
+
+    Beside them `fault` and `is_kept`: whether the event is accepted if no contract is about it.
+    """
     taken = " or ".join(f"coalesce({selector(*pair)}, false)" for pair in versions) or "false"
-    named = "".join(f", null::varchar as id_{kind}" for kind in identifiers)
+    named = "".join(f", {sql if kept else 'null::varchar'} as id_{kind}" for kind, sql in (identifiers or {}).items())
     return (
         f"select {BASE}, null::varchar as contract, null::varchar as contract_version, null::varchar as violations, "
-        f"null::varchar as undeclared, null::varchar as barred, false as is_late, null::varchar as used_properties, "
-        f"null::bigint[] as measured{named}, e.fault\n"
+        f"null::varchar as undeclared, null::varchar as barred, false as is_late, false as is_state_only, "
+        f"null::varchar as used_properties, null::bigint[] as measured{named}, e.fault, "
+        f"{_is_kept(kept, environment)} as is_kept\n"
         f"from ingested_events as e where not ({taken})"
     )

@@ -58,7 +58,7 @@ class Place:
 
     def inside(self, step: str, holder: str) -> Place:
         """The place of a property of the object that stands here; `holder` is that object's leaf."""
-        return replace(self, path=(*self.path, f".{step}"), holder=holder)
+        return replace(self, path=(*self.path, f".{step}" if self.path else step), holder=holder)
 
     def item(self, number: str) -> Place:
         """The place of an item of the array that stands here; `number` is SQL that counts from 0."""

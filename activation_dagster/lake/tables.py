@@ -56,7 +56,7 @@ VALIDATED = LakeTable(
     columns=(
         *_EVENT,
         Column("source", "VARCHAR", "The source it came from"),
-        Column("contract", "VARCHAR", "The contract that it keeps"),
+        Column("contract", "VARCHAR", "The contract that it keeps; unknown_event where it was declared to be kept"),
         Column("contract_version", "VARCHAR", "The version that judged it"),
         Column("event_type", "VARCHAR", "The call"),
         Column("event_name", "VARCHAR", "The event's name"),

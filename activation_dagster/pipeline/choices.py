@@ -11,6 +11,7 @@ from activation_dagster.domain.consent import ConsentStatus
 from activation_dagster.domain.contracts import Call
 from activation_dagster.lake.contract_sql import literal
 from activation_dagster.lake.paths import json_at
+from activation_dagster.lake.taken_sql import kept_section
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.state.consent import record_id
 from activation_dagster.state.instants import micros
@@ -31,9 +32,14 @@ def make_speaking_events(run: BatchRun, *, calls: Collection[Call] = (), among: 
         f"r.profile_id from validated_events as v join {among} as r on r.ordinal = v.ordinal "
         f"where r.profile_id is not null and v.contract in ({', '.join(map(literal, slugs)) or literal('')})",
     )
+    speaking = [run.contracts.events[slug] for slug in slugs]
+    sections = [
+        f"{kept_section(section, speaking, 's.contract', 's.contract_version')} as {section}"
+        for section in ("properties", "traits")
+    ]
     run.engine.make(
         "speaking_events",
-        "select s.*, e.properties, e.traits, e.context from ingested_events as e "
+        f"select s.*, {', '.join(sections)}, e.context from ingested_events as e "
         "join speaking_ordinals as s on s.ordinal = e.ordinal",
     )
     run.engine.forget("speaking_ordinals")

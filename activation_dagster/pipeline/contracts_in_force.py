@@ -11,7 +11,7 @@ from pathlib import Path
 from activation_dagster.domain.batches import Batch
 from activation_dagster.errors import ContractsInvalid, Fault, StateUnusable
 from activation_dagster.pipeline.places import Places
-from activation_dagster.registry.contract_set import ContractSet, fingerprint, promised_files
+from activation_dagster.registry.contract_set import ContractSet, fingerprint, promised_files, readers_of_all
 from activation_dagster.registry.loading import load_contracts
 from activation_dagster.registry.published import faults_against
 from activation_dagster.state.batches import kept_contract_set, newest_contract_set
@@ -79,9 +79,12 @@ def contracts_in_force(places: Places) -> InForce:
 
 def _refused(places: Places, last: str, today: ContractSet) -> tuple[Fault, ...]:
     files = {name: text.encode() for name, text in _files_kept(places, last).items()}
-    consumers = {slug: today.reading_owners(contract) for slug, contract in today.events.items()}
     return faults_against(
-        places.contracts_root, files, published="to the newest batch", consumers=consumers, owners=today.owners
+        places.contracts_root,
+        files,
+        published="to the newest batch",
+        consumers=readers_of_all(today),
+        owners=today.owners,
     )
 
 

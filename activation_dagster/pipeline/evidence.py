@@ -20,12 +20,14 @@ from activation_dagster.domain.audiences import (
 )
 from activation_dagster.domain.batches import Batch, Phase
 from activation_dagster.domain.consent import ConsentStatus, current_choice
+from activation_dagster.domain.contracts import EventContract, Undeclared, kept
 from activation_dagster.domain.masking import masked, shown_payload
 from activation_dagster.domain.sends import SendStatus
 from activation_dagster.domain.workflows import EventTrigger, Workflow
 from activation_dagster.lake.contract_sql import literal
 from activation_dagster.lake.tables import INGESTED, RESOLVED, VALIDATED
 from activation_dagster.pipeline.closed_rows import closed_rows
+from activation_dagster.pipeline.contracts_in_force import contracts_of
 from activation_dagster.pipeline.decided import Decided, decisions_where
 from activation_dagster.pipeline.explanation import (
     AnswerSeen,
@@ -82,6 +84,7 @@ def trigger_of(places: Places, row: Decided, batch: Batch, *, reveal: bool) -> T
     """
     with duckdb.connect(":memory:") as connection:
         found = connection.execute(query).fetchall()
+    contracts = contracts_of(places, batch)
     segments = {segment.segment_id: segment.path for segment in batch.segments}
     return Trigger(
         kind="event" if row.trigger_event_id else "entry into its audience",
@@ -92,14 +95,27 @@ def trigger_of(places: Places, row: Decided, batch: Batch, *, reveal: bool) -> T
                 source=event[3],
                 segment=segments.get(event[0].rpartition(":")[0], ""),
                 contract=event[4],
-                contract_version=event[5],
+                contract_version=event[5] or "",
                 occurred_at=event[6].replace(tzinfo=UTC),
                 received_at=event[7].replace(tzinfo=UTC),
-                payload=shown_payload((event[8] or "").encode(), reveal=reveal),
+                payload=shown_payload(
+                    _as_kept(event[8] or "", contracts.events.get(event[4]), event[5]), reveal=reveal
+                ),
             )
             for event in found
         ),
     )
+
+
+def _as_kept(payload: str, contract: EventContract | None, version_name: str | None) -> bytes:
+    """An accepted event's text without what its contract drops."""
+    version = None if contract is None else contract.version(version_name)
+    if contract is None or version is None or contract.undeclared is not Undeclared.DROP:
+        return payload.encode()
+    event: dict[str, Any] = json.loads(payload)
+    if contract.section in event:
+        event[contract.section] = kept(contract, version, event[contract.section])
+    return json.dumps(event, ensure_ascii=False).encode()
 
 
 def consent_then(

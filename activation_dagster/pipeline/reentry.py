@@ -184,7 +184,7 @@ class _Entering:
         for chunk in waiting(self.places, select):
             for event in chunk:
                 line = _line(event, self.steps)
-                verdict = verdict_on(line, contracts)
+                verdict = verdict_on(line, contracts, source=event.source, landed_at=event.seen_at)
                 self._count(event, line, verdict)
                 if applies and verdict.reason is None:
                     self._enter(event, line)

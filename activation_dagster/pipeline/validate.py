@@ -5,8 +5,10 @@ from __future__ import annotations
 from activation_dagster.domain.batches import Phase, PhaseReport, Provenance
 from activation_dagster.domain.contracts import EventContract, EventVersion
 from activation_dagster.lake.contract_sql import judgement, unjudged
+from activation_dagster.lake.envelope_sql import envelope_breaches
 from activation_dagster.lake.paths import text_at
 from activation_dagster.lake.tables import DUPLICATES, QUARANTINED, VALIDATED
+from activation_dagster.lake.taken_sql import drops
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.closed_rows import closed_rows
 from activation_dagster.pipeline.ingest import compute_ingested
@@ -37,11 +39,13 @@ def _judge(run: BatchRun) -> None:
         {"reason": "VARCHAR", "owner": "VARCHAR"},
         [(mode.code, mode.owner) for mode in run.contracts.failure_modes.values() if mode.group == "quarantine"],
     )
+    engine.make("envelope_breaches", envelope_breaches(run.contracts.envelope))
+    engine.put(
+        "envelope_owners",
+        {"owner": "VARCHAR"},
+        [] if run.contracts.envelope is None else [(run.contracts.envelope.owner,)],
+    )
     versions = _versions_asked_for(run)
-    identifiers = {
-        kind.name: f"coalesce({', '.join(text_at(path) for path in kind.paths)}, null)"
-        for kind in run.contracts.identity.kinds
-    }
     engine.make(
         "judged_events",
         "\nunion all\n".join(
@@ -51,13 +55,25 @@ def _judge(run: BatchRun) -> None:
                 environment=run.batch.environment,
                 used=run.contracts.used_properties(contract),
                 sums=run.contracts.sums(contract),
-                identifiers=identifiers,
+                identifiers=_identifiers(run, (contract, version)),
             )
             for contract, version in versions
         ),
     )
-    engine.make("unjudged_events", unjudged(versions, list(identifiers)))
+    engine.make(
+        "unjudged_events",
+        unjudged(versions, _identifiers(run), kept=run.contracts.kept_unknown, environment=run.batch.environment),
+    )
     engine.view("validate/event_verdicts")
+
+
+def _identifiers(run: BatchRun, *judged: tuple[EventContract, EventVersion]) -> dict[str, str]:
+    """SQL for each kind's value in the events of a version, or of none; what its contract drops names nobody."""
+    paths = {
+        kind.name: [text_at(path) for path in kind.paths if not any(drops(*pair, path) for pair in judged)]
+        for kind in run.contracts.identity.kinds
+    }
+    return {kind: f"coalesce({', '.join([*found, 'null::varchar', 'null'])})" for kind, found in paths.items()}
 
 
 def _versions_asked_for(run: BatchRun) -> list[tuple[EventContract, EventVersion]]:

@@ -7,10 +7,12 @@ from datetime import datetime
 from typing import Any, cast
 
 from activation_dagster.domain.admission import admission
-from activation_dagster.domain.contracts import Call, EventContract
+from activation_dagster.domain.contracts import Call, EventContract, EventVersion
 from activation_dagster.domain.events import envelope_fault, occurred_at
+from activation_dagster.domain.reasons import QuarantineReason
 from activation_dagster.domain.times import read_instant
-from activation_dagster.registry.boundary import judged_at_boundary
+from activation_dagster.domain.unknown_events import is_kept
+from activation_dagster.registry.boundary import CompiledEnvelopeJudge, CompiledJudge
 from activation_dagster.registry.contract_set import ContractSet
 
 
@@ -22,6 +24,25 @@ class ArrivalJudge:
         self._contracts: dict[tuple[str, str], EventContract] = {
             (contract.call.value, contract.name): contract for contract in contracts.events.values()
         }
+        self._judges: dict[tuple[str, str], CompiledJudge] = {}
+        self._envelopes: dict[str, CompiledEnvelopeJudge] = {}
+
+    def _of_envelope(self, event: Mapping[str, Any], source: str) -> tuple[str, ...]:
+        contract = self.contracts.envelope
+        if contract is None:
+            return ()
+        version = contract.version(source)
+        found = self._envelopes.get(version.version)
+        if found is None:
+            found = self._envelopes[version.version] = CompiledEnvelopeJudge(version)
+        return found.violations(event)
+
+    def _judge(self, contract: EventContract, version: EventVersion) -> CompiledJudge:
+        # By name: a version is a value whose hash would be counted from all its properties, event by event.
+        found = self._judges.get((contract.slug, version.version))
+        if found is None:
+            found = self._judges[contract.slug, version.version] = CompiledJudge(contract, version)
+        return found
 
     def __call__(self, event: Mapping[str, Any], *, source: str, received_at: datetime) -> str | None:
         """The reason for which a lexically sound event will wait, or None where it keeps its promise."""
@@ -29,12 +50,16 @@ class ArrivalJudge:
         if fault is not None:
             return fault.value
         call = cast("str", event["type"])
+        envelope = self._of_envelope(event, source)
         contract = self._contracts.get((call, cast("str", event["event"]) if call == Call.TRACK else call))
         if contract is None:
-            return "unknown_event"
+            environment = self.contracts.environment
+            if not is_kept(self.contracts.kept_unknown, call=call, source=source, environment=environment):
+                return QuarantineReason.UNKNOWN_EVENT.value
+            return QuarantineReason.ENVELOPE_VIOLATION.value if envelope else None
         version = contract.version(_named_version(event), source)
         if version is None:
-            return "unknown_version"
+            return QuarantineReason.UNKNOWN_VERSION.value
         values: Any = event.get(contract.section)
         reason, _ = admission(
             contract,
@@ -44,7 +69,8 @@ class ArrivalJudge:
             source=source,
             occurred_at=_occurred_at(event, received_at),
             received_at=received_at,
-            violations=judged_at_boundary(contract, version, values),
+            envelope=envelope,
+            violations=self._judge(contract, version).violations(values),
         )
         return None if reason is None else reason.value
 

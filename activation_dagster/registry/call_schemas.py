@@ -25,11 +25,9 @@ def call_schema(contract: EventContract, version: EventVersion) -> dict[str, Any
 
 
 def _annotate(schema: dict[str, Any], rule: PropertyRule) -> None:
-    """Say in a schema what judges nothing: personal data, and what a reader may take where a value is absent."""
+    """Say in a schema which values are personal data."""
     if rule.is_pii:
         schema["$comment"] = PII
-    if rule.default is not None:
-        schema["default"] = rule.default
     for inner in rule.properties:
         _annotate(schema["properties"][inner.name], inner)
     if rule.items is not None:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from activation_dagster.domain.contracts import EventContract, EventVersion, LifecycleState, PropertyRule
+from activation_dagster.domain.contracts import (
+    EventContract,
+    EventVersion,
+    LateData,
+    LifecycleState,
+    PropertyRule,
+    Undeclared,
+)
+from activation_dagster.domain.envelope import ENVELOPE, EnvelopeContract
 from activation_dagster.domain.version_differences import differences, further_rules
 from activation_dagster.registry.catalogue_look import SCRIPT, STYLE, policy
 from activation_dagster.registry.contract_set import ContractSet, Owner
@@ -40,6 +48,8 @@ def pages(catalogue: Catalogue) -> dict[str, str]:
     found = {"index.html": _index(catalogue)}
     for contract in catalogue.contracts.events.values():
         found[f"events/{contract.slug}.html"] = _event(catalogue, contract)
+    if catalogue.contracts.envelope is not None:
+        found[f"events/{ENVELOPE}.html"] = _envelope(catalogue, catalogue.contracts.envelope)
     return found
 
 
@@ -102,6 +112,8 @@ def _index(catalogue: Catalogue) -> str:
                 role="search",
             ),
             _table(columns, [_index_row(catalogue, contract) for contract in events], "Events"),
+            element("h2", "What holds for every event"),
+            _of_every_event(contracts),
             element("h2", "Owners"),
             _table(
                 [("Team", ""), ("Contact", ""), ("Events", "")],
@@ -190,6 +202,8 @@ def _event(catalogue: Catalogue, contract: EventContract) -> str:
         ("Call", [contract.call.value, "; what it says stands in ", element("code", contract.section)]),
         ("Folder", element("code", f"contracts/events/{contract.slug}/")),
         ("Consumers", ", ".join(contract.consumers) or "none named"),
+        ("Late data", _late(contract)),
+        ("Undeclared properties", UNDECLARED[contract.undeclared]),
         ("Used by", _readers(uses) if uses else "nothing yet"),
     ]
     return _page(
@@ -205,7 +219,69 @@ def _event(catalogue: Catalogue, contract: EventContract) -> str:
     )
 
 
-def _version(catalogue: Catalogue, contract: EventContract, number: int, uses: tuple[Use, ...]) -> Html:
+UNDECLARED = {
+    Undeclared.KEEP: "kept; nothing is promised of them",
+    Undeclared.DROP: "dropped: the event is accepted, and nothing reads them",
+    Undeclared.QUARANTINE: "the event waits in quarantine",
+}
+
+
+def _late(contract: EventContract) -> str:
+    after = f"received more than {contract.late_after_hours} hours after it happened"
+    match contract.late_data:
+        case LateData.ACCEPT:
+            return "accepted like any other"
+        case LateData.STATE_ONLY:
+            return f"{after}, it counts for the profile and triggers nothing"
+        case LateData.QUARANTINE:
+            return f"{after}, it waits in quarantine"
+
+
+def _of_every_event(contracts: ContractSet) -> Child:
+    """Links to the envelope's contract, and whose unknown events are kept."""
+    told: list[Child] = []
+    if contracts.envelope is not None:
+        link = element("a", "envelope", href=f"events/{ENVELOPE}.html")
+        told.append(element("li", "The contract of its ", link, f": {contracts.envelope.description}"))
+    told += [
+        element(
+            "li",
+            f"Unknown events of {', '.join(one.sources)}",
+            f" ({', '.join(one.calls)})" if one.calls else "",
+            f" are kept{' in ' + ', '.join(one.environments) if one.environments else ''}: {one.why}",
+        )
+        for one in contracts.kept_unknown
+    ]
+    if not contracts.kept_unknown:
+        told.append(element("li", "An event that no contract is about waits in quarantine."))
+    return element("ul", told, class_="plain")
+
+
+def _envelope(catalogue: Catalogue, envelope: EnvelopeContract) -> str:
+    owner = catalogue.contracts.owners[envelope.owner]
+    facts: list[tuple[str, Child]] = [
+        ("Owner", [owner.name, " · ", _contact(owner)]),
+        ("Folder", element("code", f"contracts/{ENVELOPE}/")),
+        ("Consumers", ", ".join(envelope.consumers) or "none named"),
+        ("Pinned", ", ".join(f"{source} to {version}" for source, version in envelope.pinned.items()) or "no source"),
+    ]
+    unseen = replace(catalogue, seen={})  # it judges all events, so counts say nothing of it
+    return _page(
+        "Every event's envelope · Event catalogue",
+        element("nav", element("a", "Event catalogue", href="../index.html"), class_="small", aria_label="Up"),
+        element(
+            "main",
+            element("h1", "Every event's envelope"),
+            element("p", envelope.description),
+            element("dl", [[element("dt", word), element("dd", said)] for word, said in facts]),
+            [_version(unseen, envelope, number, ()) for number in reversed(range(len(envelope.versions)))],
+        ),
+    )
+
+
+def _version(
+    catalogue: Catalogue, contract: EventContract | EnvelopeContract, number: int, uses: tuple[Use, ...]
+) -> Html:
     version = contract.versions[number]
     seen = catalogue.seen.get((contract.slug, version.version))
     examples = catalogue.examples.get((contract.slug, version.version))

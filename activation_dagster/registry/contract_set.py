@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,9 @@ from activation_dagster.domain.audiences import Audience, Measure, MeasureCondit
 from activation_dagster.domain.consent import ConsentRules
 from activation_dagster.domain.contracts import Call, EventContract
 from activation_dagster.domain.destinations import DestinationContract
+from activation_dagster.domain.envelope import ENVELOPE, EnvelopeContract
 from activation_dagster.domain.identity import IdentityRules
+from activation_dagster.domain.unknown_events import KeptUnknown
 from activation_dagster.domain.workflows import Workflow
 from activation_dagster.registry.source_files import SOURCES_FILE, without_keys
 
@@ -40,7 +42,11 @@ class Owner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContractSet:
-    """Everything promised in one environment. `fingerprint` changes when any file does."""
+    """Everything promised in one environment. `fingerprint` changes when any file does.
+
+    `envelope` is the contract that every event's envelope has, where there is one; `kept_unknown` says whose events are
+    accepted though no contract is about them.
+    """
 
     fingerprint: str
     environment: str
@@ -53,6 +59,8 @@ class ContractSet:
     workflows: Mapping[str, Workflow]
     destinations: Mapping[str, DestinationContract]
     failure_modes: Mapping[str, FailureMode]
+    envelope: EnvelopeContract | None = None
+    kept_unknown: Sequence[KeptUnknown] = ()
 
     def contract_for(self, call: str, name: str | None) -> EventContract | None:
         """The contract that judges an event of this call and (for track) name."""
@@ -107,6 +115,14 @@ class ContractSet:
                 found.add(workflow.owner)
         found |= {mapping.owner for mapping in self.consent.mappings if mapping.event_name == contract.name}
         return tuple(sorted(found))
+
+
+def readers_of_all(contracts: ContractSet) -> dict[str, tuple[str, ...]]:
+    """Whom a break must name, by the folder of what breaks: an event's readers, or who reads every envelope."""
+    found = {slug: contracts.reading_owners(contract) for slug, contract in contracts.events.items()}
+    if contracts.envelope is not None:
+        found[ENVELOPE] = tuple(sorted({contracts.envelope.owner, *contracts.envelope.consumers}))
+    return found
 
 
 def promised_files(root: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 
-from activation_dagster.domain.contracts import LateData, Lifecycle, LifecycleState, Undeclared
+from activation_dagster.domain.contracts import LateData, Lifecycle, LifecycleState
 from activation_dagster.registry.event_versions import Mistake
 from activation_dagster.registry.files import suggestion
 from activation_dagster.registry.shapes import EventFile
@@ -45,12 +45,9 @@ def mistakes_of_terms(about: EventFile, published: Sequence[str], *, owners: Col
         if about.sources and source not in about.sources:
             hint = suggestion(source, about.sources)
             yield f"pinned.{source}", f"is a source that may not emit the event; add it to sources.{hint}"
-    if (about.late_data is LateData.QUARANTINE) != (about.late_after_hours is not None):
-        yield "late_after_hours", "goes with `late_data: quarantine`, and only with it; write both or neither."
-    if about.late_data is LateData.STATE_ONLY:
-        yield "late_data", "says state_only, which no phase carries out yet; use accept or quarantine."
-    if about.undeclared is Undeclared.DROP:
-        yield "undeclared", "says drop, which no phase carries out yet; use keep or quarantine."
+    if (about.late_data is LateData.ACCEPT) != (about.late_after_hours is None):
+        sentence = "goes with `late_data: quarantine` or `state_only`, and only with these; write both or neither."
+        yield "late_after_hours", sentence
     for version in about.versions:
         if version not in published:
             yield f"versions.{version}", f"has no file.{suggestion(version, list(published))} Add it, or take this out."

@@ -77,9 +77,31 @@ def version_of(shape: VersionFile, lifecycle: Lifecycle | None = None) -> EventV
     )
 
 
-def mistakes_of(shape: VersionFile, *, owners: Collection[str], kinds: Collection[str]) -> Iterator[Mistake]:
-    """Every promise of a version file that cannot be kept, or that nobody would judge."""
+def mistakes_of(
+    shape: VersionFile, *, owners: Collection[str], kinds: Collection[str], fills: bool = True
+) -> Iterator[Mistake]:
+    """Every promise of a version file that cannot be kept, or that nobody would judge or carry out.
+
+    Not `fills`: the version is of traits, where silence says nothing, or of the envelope, which stays as it came.
+    """
     yield from _mistakes_inside("", shape.properties, shape.required, owners, kinds)
+    if not fills:
+        for path in _defaults_in("", shape.properties):
+            yield (
+                path,
+                "is a default that nobody fills in: what traits or an envelope leave out was not said; take it out.",
+            )
+
+
+def _defaults_in(path: str, properties: dict[str, PropertyShape]) -> Iterator[str]:
+    for name, shape in properties.items():
+        place = f"{path}properties.{name}"
+        if shape.default is not None:
+            yield f"{place}.default"
+        yield from _defaults_in(f"{place}.", shape.properties)
+        while shape.items is not None:
+            shape, place = shape.items, f"{place}.items"
+            yield from _defaults_in(f"{place}.", shape.properties)
 
 
 def _mistakes_inside(
@@ -95,6 +117,8 @@ def _mistakes_inside(
             yield f"{path}required", f"names property '{name}', which is not among its properties.{hint}"
     for name, shape in properties.items():
         here = f"{path}properties.{name}"
+        if shape.default is not None and name in required:
+            yield f"{here}.default", "would never be taken, because the property is required; take one of the two out."
         if not PROPERTY_NAME.fullmatch(name):
             yield here, "has a name with characters other than letters, digits, _ and -."
         yield from _mistakes(here, shape, owners, kinds)
@@ -127,6 +151,10 @@ def _mistakes(path: str, shape: PropertyShape, owners: Collection[str], kinds: C
             yield f"{path}.{key}", f"names {key} '{name}', which is not in {where}.{suggestion(name, sorted(among))}"
     if shape.default is not None and fault is None:
         yield from _mistakes_of_default(path, shape)
+    if shape.default is not None and shape.identifier:
+        yield f"{path}.default", "would name everybody who leaves it out as one person; take it out."
+    if shape.items is not None and shape.items.default is not None:
+        yield f"{path}.items.default", "would never be taken, because an item is always there; take it out."
     yield from _mistakes_inside(f"{path}.", shape.properties, shape.required, owners, kinds)
     if shape.items is not None:
         yield from _mistakes(f"{path}.items", shape.items, owners, kinds)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 from activation_dagster.domain.admission import undeclared_in
 from activation_dagster.domain.contracts import EventContract, EventVersion, judge
+from activation_dagster.domain.envelope import judge_envelope
 from activation_dagster.registry.event_versions import Mistake, is_json
 from activation_dagster.registry.files import suggestion
 from activation_dagster.registry.shapes import ExamplesFile
@@ -27,27 +28,46 @@ def _values(contract: EventContract, event: Mapping[str, Any], path: str) -> tup
     return cast("dict[str, Any]", said or {}), []
 
 
+Tried = Callable[[Mapping[str, Any], str], tuple[tuple[str, ...], list[Mistake]]]
+"""Gives, for an example and its path in the file, all that it violates, and what keeps it from being an example."""
+
+
 def mistakes_of_examples(contract: EventContract, version: EventVersion, shape: ExamplesFile) -> Iterator[Mistake]:
     """Every example that is not what it says it is; a version that promises nothing has none that is invalid."""
+
+    def tried(event: Mapping[str, Any], path: str) -> tuple[tuple[str, ...], list[Mistake]]:
+        values, faults = _values(contract, event, path)
+        return (*judge(contract, version, values), *undeclared_in(contract, version, values)), faults
+
+    yield from _mistakes(version, shape, tried)
+
+
+def mistakes_of_envelope_examples(version: EventVersion, shape: ExamplesFile) -> Iterator[Mistake]:
+    """The same of a version of the envelope's contract, whose examples are whole events."""
+
+    def tried(event: Mapping[str, Any], path: str) -> tuple[tuple[str, ...], list[Mistake]]:
+        if not is_json(event):
+            return (), [(path, "holds what JSON cannot say (a date, say); write it in quotes.")]
+        return judge_envelope(version, event), []
+
+    yield from _mistakes(version, shape, tried)
+
+
+def _mistakes(version: EventVersion, shape: ExamplesFile, tried: Tried) -> Iterator[Mistake]:
     if not shape.invalid and version.properties:
         yield "invalid", "is empty; add one event that breaks the promise, with what it violates."
     for number, event in enumerate(shape.valid):
         path = f"valid.{number}"
-        values, faults = _values(contract, event, path)
-        found = faults or [(path, f"breaks its promise ({said}).") for said in _judged(contract, version, values)]
-        yield from found
+        broken, faults = tried(event, path)
+        yield from faults or [(path, f"breaks its promise ({said}).") for said in broken]
     for number, example in enumerate(shape.invalid):
         path = f"invalid.{number}"
-        values, faults = _values(contract, example.event, f"{path}.event")
+        broken, faults = tried(example.event, f"{path}.event")
         if faults:
             yield from faults
             continue
-        said, found = set(example.violates), set(_judged(contract, version, values))
+        said, found = set(example.violates), set(broken)
         for text in sorted(said - found):
             yield f"{path}.violates", f"names '{text}', which it does not violate.{suggestion(text, sorted(found))}"
         for text in sorted(found - said):
             yield f"{path}.violates", f"does not name '{text}', which it violates; add it."
-
-
-def _judged(contract: EventContract, version: EventVersion, values: Mapping[str, Any]) -> tuple[str, ...]:
-    return (*judge(contract, version, values), *undeclared_in(contract, version, values))

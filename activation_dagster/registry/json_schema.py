@@ -1,7 +1,7 @@
 """Contract → JSON Schema: one that judges an event's values exactly as domain/contracts.py does, and one to compare.
 
-One entry a type, one line a constraint: what the format learns next is added there. A `default` is not written: no
-judge fills it in, so requiring a property breaks whether it has one or not.
+One entry a type, one line a constraint: what the format learns next is added there. A `default` is written where it is
+read, at the boundary, and not where versions are compared: nothing is judged by it, so it changes no verdict.
 """
 
 from __future__ import annotations
@@ -117,6 +117,8 @@ def judging_property(rule: PropertyRule) -> dict[str, Any]:
         found |= _members(rule.properties, judging_property)
     if rule.type is PropertyType.ARRAY and rule.items is not None:
         found["items"] = judging_property(rule.items)
+    if rule.default is not None:
+        found["default"] = rule.default
     return _or_null(found) if _may_be_null(rule) else found
 
 

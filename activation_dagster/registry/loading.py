@@ -17,22 +17,31 @@ from activation_dagster.domain.audiences import (
 from activation_dagster.domain.consent import ConsentMapping, ConsentRules, Purpose, Region
 from activation_dagster.domain.contracts import Call, EventContract, EventVersion
 from activation_dagster.domain.destinations import DestinationContract, Endpoint
+from activation_dagster.domain.envelope import ENVELOPE
 from activation_dagster.domain.identity import IdentifierKind, IdentityRules
 from activation_dagster.domain.sources import Source
+from activation_dagster.domain.unknown_events import UNKNOWN_EVENT
 from activation_dagster.domain.workflows import EntryTrigger, EventTrigger, Workflow
 from activation_dagster.errors import ContractsInvalid, Fault
 from activation_dagster.registry import shapes
 from activation_dagster.registry.contract_set import REPAIRS, ContractSet, FailureMode, Owner, fingerprint
+from activation_dagster.registry.envelope import read_envelope
 from activation_dagster.registry.event_terms import lifecycle_of, mistakes_of_terms
 from activation_dagster.registry.event_versions import mistakes_of, version_of
 from activation_dagster.registry.examples import ENDING, mistakes_of_examples
 from activation_dagster.registry.files import read_shape, suggestion
+from activation_dagster.registry.readers import mistakes_of_readers
 from activation_dagster.registry.source_files import SOURCES_FILE, read_sources
+from activation_dagster.registry.unknown_events import read_unknown_events
 
 NAME = re.compile(shapes.NAME)
-SINGLE = ("owners", "identity", "consent", "failure_modes", "sources")
+SINGLE = ("owners", "identity", "consent", "failure_modes", "sources", "unknown_events")
+RESERVED = (UNKNOWN_EVENT, ENVELOPE)
+"""Words that stand where events' folders are named, for what is no event's contract."""
 FOLDERS = ("audiences", "consent_mappings", "destinations", "workflows")
-PLACE = re.compile(rf"({'|'.join(SINGLE)})\.yaml|(({'|'.join([*FOLDERS, REPAIRS])})|events/[^/]+)/[^/]+\.(yaml|json)")
+PLACE = re.compile(
+    rf"({'|'.join(SINGLE)})\.yaml|(({'|'.join([*FOLDERS, REPAIRS])})|events/[^/]+|{ENVELOPE})/[^/]+\.(yaml|json)"
+)
 """Where a contract file stands; a file elsewhere would be a promise that nobody reads."""
 
 
@@ -84,7 +93,7 @@ class _Loading:
             name = path.relative_to(self.root).as_posix()
             if path.suffix not in (".yaml", ".yml", ".json") or not path.is_file() or PLACE.fullmatch(name):
                 continue
-            known, first = [*SINGLE, *FOLDERS, "events"], name.split("/")[0].partition(".")[0]
+            known, first = [*SINGLE, *FOLDERS, "events", ENVELOPE], name.split("/")[0].partition(".")[0]
             near = "" if first in known else suggestion(first, known)
             advice = " Name it .yaml." if path.suffix == ".yml" else near or " Move it, or remove it."
             self.fault(name, "", f"is read by nobody, because no contract stands there.{advice}")
@@ -101,6 +110,8 @@ class _Loading:
             name = folder.relative_to(self.root).as_posix()
             if not NAME.match(folder.name):
                 self.fault(name, "", "is not named in lower case with underscores; rename it.")
+            if folder.name in RESERVED:
+                self.fault(name, "", "has a name that means something else here; call it otherwise.")
             about_path = folder / "contract.yaml"
             if not about_path.exists():
                 self.fault(name, "", "has no contract.yaml that names its owner; add one.")
@@ -128,7 +139,8 @@ class _Loading:
                 self.fault(name, "version", f"says '{shape.version}', but the file is {path.name}; make them equal.")
             if about.call is not Call.TRACK and shape.event_name != about.call:
                 self.fault(name, "event_name", f"must be '{about.call}' for an {about.call} contract.")
-            for where, sentence in mistakes_of(shape, owners=self.owners, kinds=self.kinds):
+            fills = about.call not in (Call.IDENTIFY, Call.GROUP)
+            for where, sentence in mistakes_of(shape, owners=self.owners, kinds=self.kinds, fills=fills):
                 self.fault(name, where, sentence)
             names.add(shape.event_name)
             built.append(version_of(shape, lifecycle_of(about, shape.version)))
@@ -509,7 +521,20 @@ def load_contracts(root: Path, *, environment: str, needs_examples: bool = True)
     loading.read_destinations()
     loading.read_workflows()
     failure_modes = loading.read_failure_modes()
+    envelope = read_envelope(
+        root, loading.faults, owners=loading.owners, kinds=loading.kinds, needs_examples=needs_examples
+    )
+    kept_unknown = read_unknown_events(root, loading.faults, owners=loading.owners)
     loading.strays()
+    for stem, where, sentence in mistakes_of_readers(
+        events=loading.events,
+        audiences=loading.audiences,
+        workflows=loading.workflows,
+        mappings=consent[0].mappings if consent else (),
+        country_from=consent[1] if consent else (),
+        identity=identity,
+    ):
+        loading.fault(f"{stem}.yaml", where, sentence)
     if loading.faults or identity is None or consent is None:
         raise ContractsInvalid(loading.faults)
     return ContractSet(
@@ -524,4 +549,6 @@ def load_contracts(root: Path, *, environment: str, needs_examples: bool = True)
         workflows=loading.workflows,
         destinations=loading.destinations,
         failure_modes=failure_modes,
+        envelope=envelope,
+        kept_unknown=kept_unknown,
     )

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from activation_dagster.domain.compatibility.changes import BOTH, Change, Mode
 from activation_dagster.domain.compatibility.engine import compare, compare_all
+from activation_dagster.domain.envelope import ENVELOPE
 from activation_dagster.errors import Fault, MendTheEnvironment, WrongUse
 from activation_dagster.registry.files import suggestion
 from activation_dagster.registry.versions import (
@@ -85,7 +86,7 @@ def faults_against(
 
 
 def _version_paths(root: Path) -> list[Path]:
-    folders = sorted(path for path in (root / "events").glob("*") if path.is_dir())
+    folders = sorted(path for path in [*(root / "events").glob("*"), root / ENVELOPE] if path.is_dir())
     return [path for folder in folders for path in version_files(folder)]
 
 
@@ -93,8 +94,7 @@ def _is_version(name: str) -> bool:
     parts = name.split("/")
     path = Path(name)
     return (
-        len(parts) == 3
-        and parts[0] == "events"
+        ((len(parts) == 3 and parts[0] == "events") or (len(parts) == 2 and parts[0] == ENVELOPE))
         and path.suffix in (".json", ".yaml", ".yml")
         and numbers_of(path.stem) is not None
     )
@@ -117,9 +117,9 @@ def _faults_of_new(
     owners: Collection[str],
 ) -> list[Fault]:
     name, folder = path.relative_to(root).as_posix(), path.parent
-    mine = numbers_of(path.stem)
+    mine, promised = numbers_of(path.stem), folder.relative_to(root).as_posix()
     assert mine is not None
-    published = [Path(other).stem for other in there if other.startswith(f"events/{folder.name}/") and other != name]
+    published = [Path(other).stem for other in there if other.startswith(f"{promised}/") and other != name]
     later = [stem for stem in published if (numbers := numbers_of(stem)) is not None and numbers > mine]
     if later:
         newest = max(later, key=lambda stem: numbers_of(stem) or ())
@@ -233,7 +233,7 @@ def _declaration_faults(name: str, declared: Any, readers: Collection[str], owne
 
 
 def _files_at(root: Path, ref: str) -> dict[str, bytes]:
-    """The files under events/ of a folder as they were at a ref, by their path below the folder."""
+    """The files under events/ and envelope/ of a folder as they were at a ref, by their path below the folder."""
     if _git(root, "rev-parse", "--git-dir").returncode:
         raise WrongUse(f"The folder {root} is in no git repository, so nothing is published there. Run `git init`.")
     if ref.startswith("-") or _git(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").returncode:
@@ -241,7 +241,7 @@ def _files_at(root: Path, ref: str) -> dict[str, bytes]:
             f"The git ref '{ref}' does not exist in the repository of {root}. Name a branch, tag or commit "
             "(in CI, fetch it first: git fetch origin main)."
         )
-    listed = _git(root, "ls-tree", "-r", "-z", ref, "--", "events/").stdout
+    listed = _git(root, "ls-tree", "-r", "-z", ref, "--", "events/", f"{ENVELOPE}/").stdout
     blobs: dict[str, str] = {}
     for line in listed.split(b"\0"):
         about, _, name = line.partition(b"\t")

@@ -62,6 +62,30 @@ class EventFile(Shape):
     versions: dict[str, VersionLifecycle] = {}
 
 
+class EnvelopeFile(Shape):
+    """`envelope/contract.yaml`: what may change of the contract that every event's envelope has."""
+
+    owner: str
+    description: str
+    consumers: list[str] = []
+    pinned: dict[str, str] = {}
+    compatibility: Mode = Field(default=Mode.FULL, strict=False)
+    versions: dict[str, VersionLifecycle] = {}
+
+
+class UnknownEventsFile(Shape):
+    """`unknown_events.yaml`: whose events are accepted though no contract is about them."""
+
+    class Kept(Shape):
+        sources: list[str] = Field(min_length=1)
+        why: str = Field(min_length=1)
+        calls: list[Annotated[Call, Field(strict=False)]] = []
+        environments: list[str] = []
+
+    owner: str
+    keep: list[Kept] = []
+
+
 class PropertyShape(Shape):
     """One property, one property inside an object, or each item of an array. `type: enum` with `values` is a string."""
 

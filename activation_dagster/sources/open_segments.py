@@ -16,7 +16,7 @@ from pathlib import Path
 
 from activation_dagster.domain.landing import Segment
 from activation_dagster.errors import LandingUnwritable
-from activation_dagster.sources.landing import OPEN_FOLDER, Landing, fsync_folder
+from activation_dagster.sources.landing import OPEN_FOLDER, Landing, SealPoint, fsync_folder
 
 ENDING = ".ndjson"
 _STEP = 1 << 16
@@ -65,6 +65,7 @@ class OpenSegment:
                     # Between the two somebody may have taken the file for a dead worker's, and have removed it.
                     fcntl.flock(descriptor, fcntl.LOCK_EX)
                     if _is_at(descriptor, path):
+                        landing.pass_by(SealPoint.OPENED)
                         fsync_folder(folder)
                         return cls(landing, source, path, descriptor, 0)
                 except OSError:

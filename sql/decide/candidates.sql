@@ -10,6 +10,7 @@ with triggered as (
         v.contract || '/' || v.contract_version as trigger_contract,
         v.occurred_at as triggered_at,
         v.landed_at,
+        v.is_state_only,
         v.used_properties
     from workflows as w
     join validated_events as v on v.contract = w.trigger_contract
@@ -30,6 +31,7 @@ with triggered as (
         '',
         b.as_of,
         b.landed_at,
+        false,
         null
     from workflows as w
     join audience_memberships as a on a.audience_id = w.audience_id and a.change = 'entered'

@@ -18,6 +18,7 @@ select
     n.measured,
     n.entry_no,
     case
+        when c.is_state_only then 'too_late'
         when c.profile_id is null then 'no_profile'
         when k.value is null then 'no_profile_key'
         when s.profile_id is not null then 'suppressed'

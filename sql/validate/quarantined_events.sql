@@ -13,7 +13,8 @@ select
     list_sort(string_split(v.violations, chr(10))) as violations,
     v.contract,
     v.contract_version,
-    coalesce(c.owner, o.owner) as owner,
+    coalesce(case when v.reason = 'envelope_violation' then (select owner from envelope_owners) else c.owner end, o.owner)
+        as owner,
     v.event_type,
     v.event_name,
     v.message_id,

@@ -125,8 +125,9 @@ def test_wrong_use_ends_with_2(diff: Any, tmp_path: Path) -> None:
 def test_people_read_a_table_that_fits(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = run(capfd, monkeypatch, "contracts", "diff", SEED / "v1.json", SEED / "v2.json")
     assert code == 1
-    assert "is NOT compatible with" in " ".join(out.split())
-    assert "2 changes, 1 breaking" in out
+    said = " ".join(out.split())  # where lines wrap depends on how long the paths are
+    assert "is NOT compatible with" in said
+    assert "2 changes, 1 breaking" in said
     assert max(map(len, out.splitlines())) <= 100
 
 
@@ -141,7 +142,9 @@ def test_check_against_a_ref_names_the_edited_file(
     monkeypatch.setenv("ACTIVATION_CONTRACTS", str(contracts))
     code, out, _ = run(capfd, monkeypatch, "contracts", "check", "--against", "main", "--json")
     assert (code, json.loads(out)["faults"]) == (0, [])
-    published = sum(len(version_files(folder)) for folder in (contracts / "events").iterdir())
+    published = sum(
+        len(version_files(folder)) for folder in [*(contracts / "events").iterdir(), contracts / "envelope"]
+    )
     assert json.loads(out)["against"] == {"ref": "main", "published": published, "new": []}
     edited = contracts / "events" / "product_purchased" / "v1.yaml"
     edited.write_text(edited.read_text().replace("Invoice of the order", "Invoice"))

@@ -15,10 +15,11 @@ from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from activation_dagster.domain.admission import admission
+from activation_dagster.domain.admission import admission, is_state_only
 from activation_dagster.domain.audiences import Audience, DayOfActivity, Measure, matches
 from activation_dagster.domain.consent import ConsentRecord, ConsentStatus, current_choice, judge_consent
-from activation_dagster.domain.contracts import EventContract
+from activation_dagster.domain.contracts import EventContract, kept, taken
+from activation_dagster.domain.envelope import judge_envelope
 from activation_dagster.domain.events import TIMES, envelope_fault, occurred_at
 from activation_dagster.domain.identity import Identifier, profile_id
 from activation_dagster.domain.lexical import read_event
@@ -30,9 +31,11 @@ from activation_dagster.registry.contract_set import ContractSet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """One accepted event."""
+    """One accepted event: what counts as said of it, and what is read of its section."""
 
     event: Mapping[str, Any]
+    read: Mapping[str, Any]
+    is_state_only: bool
     contract: EventContract
     message_id: str
     occurred_at: datetime
@@ -194,19 +197,24 @@ class PlainJob:
             sent=times["sentAt"],
             received=received,
         )
+        said = event.get(contract.section)
+        promised = self._contracts.envelope
         reason, _ = admission(
             contract,
             version,
-            event.get(contract.section),
+            said,
             environment=self._contracts.environment,
             source=self._source,
             occurred_at=happened,
             received_at=received,
+            envelope=() if promised is None else judge_envelope(promised.version(self._source), event),
         )
         if reason is not None:
             return message_id, reason
         return message_id, Accepted(
-            event=event,
+            event=event | {contract.section: kept(contract, version, said)},
+            read=taken(contract, version, said),
+            is_state_only=is_state_only(contract, occurred_at=happened, received_at=received),
             contract=contract,
             message_id=message_id,
             occurred_at=happened,
@@ -293,12 +301,11 @@ class PlainJob:
 
     def _note(self, found: Accepted, person: Person) -> None:
         """What one event says of its person."""
-        properties = found.event.get(found.contract.section) or {}
         for measure in self._measures:
             if measure.event_name == found.contract.name:
                 done = person.activity.setdefault((measure.name, found.occurred_at.date()), [0, 0])
                 done[0] += 1
-                done[1] += millionths(measure, properties) if measure.sum_of else 0
+                done[1] += millionths(measure, found.read) if measure.sum_of else 0
         for mapping in self._contracts.consent.mappings:
             choice = at(found.event, mapping.path)
             if mapping.event_name == found.contract.name and isinstance(choice, bool):
@@ -368,25 +375,33 @@ class PlainJob:
         drafts: list[tuple[str, str, str, Person | None, datetime, str | None, Mapping[str, Any]]] = []
         for workflow in self._contracts.workflows.values():
             trigger = workflow.trigger
-            triggers: list[tuple[str, Person | None, datetime, Mapping[str, Any]]]
+            triggers: list[tuple[str, Person | None, datetime, Mapping[str, Any], bool]]
             if isinstance(trigger, EventTrigger):
                 triggers = [
-                    (f"message:{self._message_name(found)}", person and person.today(), found.occurred_at, found.event)
+                    (
+                        f"message:{self._message_name(found)}",
+                        person and person.today(),
+                        found.occurred_at,
+                        found.read,
+                        found.is_state_only,
+                    )
                     for found, person in zip(accepted, persons, strict=True)
                     if found.contract.slug == trigger.event
-                    and all((found.event.get("properties") or {}).get(k) == v for k, v in trigger.where.items())
+                    and all(found.read.get(k) == v for k, v in trigger.where.items())
                 ]
             else:
                 triggers = [
-                    (f"entry:{person.first.key.hex()}:{person.entries[audience_id]}", person, as_of, {})
+                    (f"entry:{person.first.key.hex()}:{person.entries[audience_id]}", person, as_of, {}, False)
                     for audience_id, person in entered
                     if audience_id == workflow.audience_id
                 ]
-            for name, person, triggered_at, event in triggers:
+            for name, person, triggered_at, event, is_too_late in triggers:
                 key = hashlib.sha256(f"{workflow.workflow_id}\x1f{name}".encode()).hexdigest()[:40]
                 reason: str | None = None
                 destination = self._contracts.destinations[workflow.destination]
-                if person is None:
+                if is_too_late:
+                    reason = "too_late"
+                elif person is None:
                     reason = "no_profile"
                 elif person.value(destination.profile_key) is None:
                     reason = "no_profile_key"
@@ -441,7 +456,7 @@ class PlainJob:
 
     def _fields(self, declared: Mapping[str, str], person: Person | None, event: Mapping[str, Any]) -> dict[str, Any]:
         traits = {} if person is None else self._traits(person)
-        places = {"traits": traits, "properties": event.get("properties") or {}}
+        places = {"traits": traits, "properties": event}
         filled = {name: places[path.split(".", 1)[0]].get(path.split(".", 1)[1]) for name, path in declared.items()}
         return {name: value for name, value in filled.items() if value is not None}
 

@@ -150,6 +150,10 @@ def bad_lines(message_id: str) -> dict[str, Bad]:
         "past its last day": Bad(line=bound("passing", message_id), reason=Reason.CONTRACT_NOT_ACTIVE, owner="growth"),
         "of production": Bad(line=bound("elsewhere", message_id), reason=Reason.WRONG_ENVIRONMENT, owner="growth"),
         "of another source": Bad(line=bound("borrowed", message_id), reason=Reason.SOURCE_NOT_ALLOWED, owner="growth"),
+        "a list for a locale": Bad(
+            line=json.dumps(json.loads(sold(message_id)) | {"context": {"locale": ["en"]}}).encode(),
+            reason=Reason.ENVELOPE_VIOLATION,
+        ),
         "undeclared": Bad(line=bound("closed", message_id, b=1), reason=Reason.UNDECLARED_PROPERTY, owner="growth"),
         "undeclared and wrong": Bad(
             line=bound("closed", message_id, a="x", b=1), reason=Reason.CONTRACT_VIOLATION, owner="growth"
@@ -163,6 +167,7 @@ def bad_lines(message_id: str) -> dict[str, Bad]:
     }
 
 
+VIOLATING = (Reason.CONTRACT_VIOLATION, Reason.ENVELOPE_VIOLATION, Reason.UNDECLARED_PROPERTY)
 KINDS = sorted(bad_lines("m"))
 GOOD_TERMS = ("leaving", "closed", "patient")
 """Events of `TERMS` that keep to them."""
@@ -218,7 +223,7 @@ def test_a_bad_event_waits_with_its_reason_its_owner_and_its_bytes(kind: str, wa
     bad, row = waiting.bad[kind], waiting.quarantined[kind]
     assert (row["reason"], row["owner"]) == (bad.reason, bad.owner)
     assert row["payload"] == bad.line
-    assert bool(row["violations"]) == (bad.reason in (Reason.CONTRACT_VIOLATION, Reason.UNDECLARED_PROPERTY))
+    assert bool(row["violations"]) == (bad.reason in VIOLATING)
     assert (row["message_id"] == f"bad-{kind}") == bad.is_read
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from activation_dagster.domain.admission import admission
+from activation_dagster.domain.admission import admission, is_state_only
 from activation_dagster.domain.contracts import (
     Call,
     Criticality,
@@ -27,6 +27,7 @@ from activation_dagster.domain.contracts import (
 )
 from activation_dagster.lake.contract_sql import judgement, unjudged
 from activation_dagster.lake.engine import Engine
+from activation_dagster.lake.envelope_sql import envelope_breaches
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SOURCES = ["web", "app", "warehouse"]
@@ -54,7 +55,7 @@ lives = st.sampled_from(
 @st.composite
 def contracts(draw: st.DrawFn) -> EventContract:
     versions = [f"v{number}" for number in range(1, draw(st.integers(1, 3)) + 1)]
-    is_quarantined = draw(st.booleans())
+    late_data = draw(st.sampled_from(LateData))
     rule = PropertyRule(name="a", type=PropertyType.INTEGER, is_required=False)
     return EventContract(
         slug="thing_done",
@@ -66,9 +67,9 @@ def contracts(draw: st.DrawFn) -> EventContract:
         versions=tuple(EventVersion(version=name, properties=(rule,), lifecycle=draw(lives)) for name in versions),
         environments=tuple(draw(st.sampled_from([(), (), ("demo",), ("production",)]))),
         sources=tuple(draw(st.sampled_from([(), (), ("web",), ("web", "app")]))),
-        late_data=LateData.QUARANTINE if is_quarantined else LateData.ACCEPT,
-        late_after_hours=draw(st.integers(1, 3)) if is_quarantined else None,
-        undeclared=draw(st.sampled_from([Undeclared.KEEP, Undeclared.QUARANTINE])),
+        late_data=late_data,
+        late_after_hours=None if late_data is LateData.ACCEPT else draw(st.integers(1, 3)),
+        undeclared=draw(st.sampled_from(Undeclared)),
         pinned=draw(st.dictionaries(st.sampled_from(SOURCES), st.sampled_from(versions), max_size=2)),
     )
 
@@ -120,26 +121,31 @@ def test_terms_mean_the_same_in_bulk_and_plainly(
     versions = [(contract, version) for version in contract.versions]
     engine.make("judged_events", "\nunion all\n".join(judgement(*pair, environment="demo") for pair in versions))
     engine.make("unjudged_events", unjudged(versions))
+    engine.make("envelope_breaches", envelope_breaches(None))
     named = {"contract": "VARCHAR", "call": "VARCHAR", "name": "VARCHAR"}
     engine.put("contracts", named, [(contract.slug, "track", contract.name)])
     engine.view("validate/event_verdicts")
-    rows = engine.rows("select contract_version, reason, violations from event_verdicts order by ordinal")
+    rows = engine.rows(
+        "select contract_version, reason, violations, is_state_only from event_verdicts order by ordinal"
+    )
     assert len(rows) == len(said)
-    for one, (version_name, reason, violations) in zip(said, rows, strict=True):
+    for one, (version_name, reason, violations, only_state) in zip(said, rows, strict=True):
         version = contract.version(one["version"], one["source"])
         assert version_name == (None if version is None else version.version)
         if version is None:
             assert (reason, violations) == ("unknown_version", None)
             continue
+        happened, received = one["received"] - timedelta(minutes=one["minutes"]), one["received"]
         wanted = admission(
             contract,
             version,
             one["properties"],
             environment="demo",
             source=one["source"],
-            occurred_at=one["received"] - timedelta(minutes=one["minutes"]),
-            received_at=one["received"],
+            occurred_at=happened,
+            received_at=received,
         )
+        assert only_state == is_state_only(contract, occurred_at=happened, received_at=received)
         assert (reason, sorted((violations or "").split("\n")) if violations else []) == (wanted[0], list(wanted[1])), (
             one
         )

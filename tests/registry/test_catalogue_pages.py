@@ -90,7 +90,7 @@ def spoiled(text: str) -> ContractSet:
 
 def test_every_event_has_a_page_and_every_link_leads_to_one() -> None:
     made = pages(Catalogue(contracts=OURS))
-    assert set(made) == {"index.html", *(f"events/{slug}.html" for slug in OURS.events)}
+    assert set(made) == {"index.html", "events/envelope.html", *(f"events/{slug}.html" for slug in OURS.events)}
     links = {attributes["href"] for _, attributes in read(made["index.html"]).elements if "href" in attributes}
     assert links == set(made) - {"index.html"}
     for page in made.values():

@@ -74,7 +74,7 @@ def rules(draw: st.DrawFn, name: str, depth: int = 0) -> PropertyRule:
         is_nullable=draw(st.sampled_from([None, None, True, False])),
         properties=tuple(inner),
         items=draw(rules("", depth + 1)) if depth < 2 and kind is PropertyType.ARRAY and draw(st.booleans()) else None,
-        default=draw(st.sampled_from([None, "x", 0])),
+        default=draw(st.sampled_from([None, None, "x", 0, {}, {"a": 1}, [{}]])),
     )
 
 

@@ -105,7 +105,8 @@ def put_events(engine: Engine, events: list[tuple[str, str | None, dict[str, Any
     )
     engine.make(
         "validated_events",
-        "select *, timestamp '2026-03-01 10:00:00' as occurred_at, timestamp '2026-03-01 10:00:00' as landed_at "
+        "select *, timestamp '2026-03-01 10:00:00' as occurred_at, timestamp '2026-03-01 10:00:00' as landed_at, "
+        "false as is_state_only "
         "from validated_events",
     )
     engine.put(
@@ -234,6 +235,7 @@ def put_judged(engine: Engine, drawn: list[dict[str, Any]]) -> None:
 # -- the first reason -------------------------------------------------------------------------------------------------
 
 REASONS = (
+    "too_late",
     "no_profile",
     "no_profile_key",
     "suppressed",
@@ -254,7 +256,8 @@ def test_the_first_reason_to_refuse_counts(promised: Promised, wrong: set[str], 
     profile = None if "no_profile" in wrong else "p1"
     put_events(engine, [("m", profile, {})])
     at = happened.replace(tzinfo=None).isoformat(" ")
-    engine.make("validated_events", f"select * replace (timestamp '{at}' as occurred_at) from validated_events")
+    replaced = f"timestamp '{at}' as occurred_at, {'too_late' in wrong} as is_state_only"
+    engine.make("validated_events", f"select * replace ({replaced}) from validated_events")
     engine.compute("decide/candidates")
     key = send_key(workflow_id="w", trigger="message:m")
     put = engine.put
@@ -286,7 +289,7 @@ def test_the_first_reason_to_refuse_counts(promised: Promised, wrong: set[str], 
     if suppressed_on == "push":
         wrong = wrong - {"suppressed"}  # another channel's
     if profile is None:
-        wrong = {"no_profile"}
+        wrong = {"no_profile"} | (wrong & {"too_late"})
     assert rows == [(key, next((reason for reason in REASONS if reason in wrong), None))]
 
 

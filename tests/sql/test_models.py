@@ -176,20 +176,31 @@ CASES = [
                 "2, 'track', 'A', 'a', 'properties.x: required', 'properties.y: undeclared', null, true",
                 "3, 'track', 'A', 'a', null, 'properties.y: undeclared', null, true",
                 "4, 'track', 'A', 'a', null, null, null, true",
+                "5, 'track', 'A', 'a', null, 'properties.y: undeclared', null, true",
             ),
             "unjudged_events": rows_of(
-                "ordinal, event_type, event_name, contract, violations, undeclared, barred, is_late, fault",
-                "9, 'track', 'B', null::varchar, null::varchar, null::varchar, null::varchar, false, null::varchar",
+                "ordinal, event_type, event_name, contract, violations, undeclared, barred, is_late, fault, is_kept",
+                "9, 'track', 'B', null::varchar, null::varchar, null::varchar, null::varchar, false, null::varchar, false",
+                "10, 'track', 'B', null, null, null, null, false, null, true",
+                "11, 'track', 'B', null, null, null, null, false, null, true",
+                "12, 'track', 'A', null, null, null, null, false, null, true",
+            ),
+            "envelope_breaches": rows_of(
+                "ordinal, violations", "2, 'context.x: y'", "5, 'context.x: y'", "11, 'context.x: y'", "1, 'type: z'"
             ),
             "contracts": rows_of("contract, call, name", "'a', 'track', 'A'"),
         },
-        shown="ordinal, reason, violations",
+        shown="ordinal, contract, reason, violations",
         expected=[
-            (1, "source_not_allowed", "properties.x: required\nproperties.y: undeclared"),
-            (2, "contract_violation", "properties.x: required\nproperties.y: undeclared"),
-            (3, "undeclared_property", "properties.y: undeclared"),
-            (4, "too_late", None),
-            (9, "unknown_event", None),
+            (1, "a", "source_not_allowed", "properties.x: required\nproperties.y: undeclared\ntype: z"),
+            (2, "a", "contract_violation", "properties.x: required\nproperties.y: undeclared\ncontext.x: y"),
+            (3, "a", "undeclared_property", "properties.y: undeclared"),
+            (4, "a", "too_late", None),
+            (5, "a", "envelope_violation", "properties.y: undeclared\ncontext.x: y"),
+            (9, None, "unknown_event", None),
+            (10, "unknown_event", None, None),
+            (11, "unknown_event", "envelope_violation", "context.x: y"),
+            (12, "a", "unknown_version", None),
         ],
     ),
     Case(
@@ -202,12 +213,13 @@ CASES = [
                 "2, 'track', 'A', 'a', 'properties.x: required', null, null, false",
             ),
             "unjudged_events": rows_of(
-                "ordinal, event_type, event_name, contract, violations, undeclared, barred, is_late, fault",
-                "3, 'track', 'A', null::varchar, null::varchar, null::varchar, null::varchar, false, null::varchar",
-                "4, 'track', 'B', null, null, null, null, false, null",
-                "5, 'page', 'any', null, null, null, null, false, null",
-                "6, 'track', 'A', null, null, null, null, false, 'invalid_time'",
+                "ordinal, event_type, event_name, contract, violations, undeclared, barred, is_late, fault, is_kept",
+                "3, 'track', 'A', null::varchar, null::varchar, null::varchar, null::varchar, false, null::varchar, false",
+                "4, 'track', 'B', null, null, null, null, false, null, false",
+                "5, 'page', 'any', null, null, null, null, false, null, false",
+                "6, 'track', 'A', null, null, null, null, false, 'invalid_time', false",
             ),
+            "envelope_breaches": rows_of("ordinal, violations"),
             "contracts": rows_of("contract, call, name", "'a', 'track', 'A'", "'page', 'page', 'page'"),
         },
         shown="ordinal, contract, reason",
@@ -331,6 +343,7 @@ CASES = [
             "landed_payloads": rows_of("ordinal, payload", "1, 'p1'", "2, 'p2'", "3, 'p3'", "4, 'p4'"),
             "found_duplicates": rows_of("ordinal, cause", "4, 'in_batch'"),
             "contracts": rows_of("contract, owner", "'a', 'crm'"),
+            "envelope_owners": rows_of("owner", "'everybody'"),
             "failure_owners": rows_of(
                 "reason, owner", "'contract_violation', 'x'", "'unknown_event', 'platform'", "'not_json', 'platform'"
             ),
@@ -525,10 +538,10 @@ CASES = [
             ),
             "workflow_conditions": rows_of("workflow_id, path, value", "'w', '$.\"x\"', '1'"),
             "validated_events": rows_of(
-                "ordinal, message_id, event_id, contract, contract_version, occurred_at, landed_at, used_properties",
-                "1, 'm1', 'e1', 'c', 'v1', make_timestamp(1), make_timestamp(2), '{\"x\":1}'",
-                "2, 'm2', 'e2', 'c', 'v1', make_timestamp(1), make_timestamp(2), '{\"x\":2}'",
-                "3, 'm3', 'e3', 'other', 'v1', make_timestamp(1), make_timestamp(2), null",
+                "ordinal, message_id, event_id, contract, contract_version, occurred_at, landed_at, is_state_only, used_properties",
+                "1, 'm1', 'e1', 'c', 'v1', make_timestamp(1), make_timestamp(2), true, '{\"x\":1}'",
+                "2, 'm2', 'e2', 'c', 'v1', make_timestamp(1), make_timestamp(2), false, '{\"x\":2}'",
+                "3, 'm3', 'e3', 'other', 'v1', make_timestamp(1), make_timestamp(2), false, null",
             ),
             "resolved_events": rows_of("ordinal, profile_id", "1, 'p1'", "2, 'p1'", "3, 'p1'"),
             "audience_memberships": rows_of(
@@ -537,10 +550,10 @@ CASES = [
                 f"'a', 'p3', 'kept', {A}, 1",
             ),
         },
-        shown="workflow_id, profile_id, trigger, competes_on, trigger_contract",
+        shown="workflow_id, profile_id, trigger, competes_on, trigger_contract, is_state_only",
         expected=[
-            ("w", "p1", "message:m1", "message:m1", "c/v1"),
-            ("on_entry", "p2", "entry:0a:2", "entry:a:0a:2", ""),
+            ("w", "p1", "message:m1", "message:m1", "c/v1", True),
+            ("on_entry", "p2", "entry:0a:2", "entry:a:0a:2", "", False),
         ],
     ),
     Case(
@@ -549,11 +562,12 @@ CASES = [
         given={
             "batch": BATCH,
             "candidates": rows_of(
-                "send_key, workflow_id, profile_id, triggered_at, trigger_event_id",
-                "'k1', 'w', 'p1', make_timestamp(999), 'e1'",
-                "'k2', 'w', 'p2', make_timestamp(999), 'e2'",
-                "'k3', 'w', null, make_timestamp(999), 'e3'",
-                "'k4', 'w', 'p1', make_timestamp(990), 'e4'",
+                "send_key, workflow_id, profile_id, triggered_at, trigger_event_id, is_state_only",
+                "'k1', 'w', 'p1', make_timestamp(999), 'e1', false",
+                "'k2', 'w', 'p2', make_timestamp(999), 'e2', false",
+                "'k3', 'w', null, make_timestamp(999), 'e3', false",
+                "'k4', 'w', 'p1', make_timestamp(990), 'e4', false",
+                "'k5', 'w', 'p2', make_timestamp(990), 'e5', true",
             ),
             "workflows": rows_of(
                 WORKFLOW, "'w', 'v1', 'c', 'a', 'm', 'email', 1, 'd', 'track', 's', 'user_id', null, 10"
@@ -577,6 +591,7 @@ CASES = [
             ("k2", "u2", "consent_denied"),
             ("k3", None, "no_profile"),
             ("k4", "u1", "too_old"),
+            ("k5", "u2", "too_late"),
         ],
     ),
     Case(

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import resource
+import socket
 import sys
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -65,6 +66,35 @@ class PatientProtocol(HttpToolsProtocol):
         self._head_timer = None
         if not self.transport.is_closing():
             self.transport.close()
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket of an address that other processes may listen on too: the kernel spreads connections over them."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    found = socket.socket(family, kind, protocol)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        found.bind(address)
+    except OSError:
+        found.close()
+        raise
+    return found
+
+
+class SharedPort(socket.socket):
+    """What uvicorn hands to its workers in place of a socket: each makes one of its own from it.
+
+    With one socket for all, the worker that wakes first takes every connection that waits, and the others idle.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__()
+        self._address = (host, port)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Unpickled in a worker, it is a socket bound there."""
+        return (bound, self._address)
 
 
 class JsonLines(logging.Formatter):

@@ -1,0 +1,309 @@
+"""What holds for every event: the envelope's contract, whose unknown events are kept, what nobody would ever read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from activation_dagster.domain.contracts import Call
+from activation_dagster.errors import ContractsInvalid
+from activation_dagster.registry.boundary import envelope_judged_at_boundary
+from activation_dagster.registry.catalogue_pages import Catalogue, pages
+from activation_dagster.registry.contract_set import ContractSet, readers_of_all
+from activation_dagster.registry.loading import load_contracts
+from activation_dagster.registry.published import check_against, faults_against
+from tests.registry.test_event_contracts import ABOUT, VERSION, with_property, written
+from tests.registry.test_event_contracts import faults as faults_of_event
+from tests.registry.test_published import git
+
+CONTRACTS = Path(__file__).resolve().parent.parent.parent / "contracts"
+
+
+@pytest.fixture
+def contracts(tmp_path: Path) -> Path:
+    """A copy of the contracts that a test may spoil."""
+    copied = tmp_path / "contracts"
+    shutil.copytree(CONTRACTS, copied)
+    return copied
+
+
+def loaded(root: Path, environment: str = "demo") -> ContractSet:
+    return load_contracts(root, environment=environment)
+
+
+def faults(root: Path) -> list[str]:
+    try:
+        loaded(root)
+    except ContractsInvalid as invalid:
+        return [str(fault) for fault in invalid.faults]
+    return []
+
+
+def edit(file: Path, change: Callable[[Any], None]) -> None:
+    content = yaml.safe_load(file.read_text())
+    change(content)
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+# -- the envelope -----------------------------------------------------------------------------------------------------
+
+
+def test_a_call_as_segments_libraries_send_it_keeps_the_committed_envelope() -> None:
+    envelope = loaded(CONTRACTS).envelope
+    assert envelope is not None
+    context = {
+        "active": True,
+        "app": {"name": "InitechGlobal", "version": "545", "build": "3.0.1.545"},
+        "campaign": {"name": "TPS Innovation Newsletter", "source": "Newsletter"},
+        "device": {"id": "B5372DB0-C21E-11E4-8DFC-AA07A5B093DB", "model": "iPhone7,2", "type": "ios"},
+        "ip": "2001:db8::1",
+        "library": {"name": "analytics.js", "version": "2.11.1"},
+        "locale": "en-US",
+        "location": {"city": "San Francisco", "latitude": 40.2964197},
+        "network": {"bluetooth": False, "carrier": "T-Mobile US", "wifi": True},
+        "os": {"name": "iPhone OS", "version": "8.1.3"},
+        "page": {"path": "/academy/", "referrer": "", "search": "", "title": None, "url": "https://a.example/academy/"},
+        "screen": {"width": 320, "height": 568, "density": 2},
+        "groupId": "12345",
+        "timezone": "Europe/Amsterdam",
+        "userAgent": "Mozilla/5.0",
+        "userAgentData": {"mobile": False},
+        "traits": {"email": "ann@example.com"},
+    }
+    said = {
+        "anonymousId": "507f191e810c19729de860ea",
+        "context": context,
+        "integrations": {"All": True, "Mixpanel": False},
+        "event": "Report Submitted",
+        "messageId": "022bb90c-bbac-11e4-8dfc-aa07a5b093db",
+        "properties": {},
+        "receivedAt": "2026-03-01T10:15:30.909Z",
+        "sentAt": "2026-03-01T10:15:30.910Z",
+        "timestamp": "2026-03-01T10:15:30.912Z",
+        "type": "track",
+        "userId": None,
+        "version": 2,
+        "_metadata": {"bundled": ["Segment.io"]},
+    }
+    assert envelope_judged_at_boundary(envelope.current, said) == ()
+
+
+def test_without_an_envelope_folder_nothing_more_is_asked(contracts: Path) -> None:
+    shutil.rmtree(contracts / "envelope")
+    assert loaded(contracts).envelope is None
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "said", "fault"),
+    [
+        ("contract.yaml", "owner", "platfrm", "owner: names 'platfrm', which is not in owners.yaml. Did you mean"),
+        ("contract.yaml", "consumers", ["crmm"], "consumers: names 'crmm', which is not in owners.yaml. Did you mean"),
+        ("contract.yaml", "pinned", {"web": "v9"}, "pinned.web: names version 'v9', which has no file."),
+        ("contract.yaml", "pined", {"web": "v1"}, "is not a key of this file; remove it. Did you mean 'pinned'?"),
+        ("contract.yaml", "versions", {"v9": {"lifecycle": "draft"}}, "versions.v9: names version 'v9'"),
+        ("v1.yaml", "event_name", "every event", "event_name: must be 'envelope'"),
+        ("v1.yaml", "version", "v2", "version: says 'v2', but the file is v1.yaml"),
+        ("v1.yaml", "properties", {"sentAt": {"type": "timestmp"}}, "properties.sentAt.type: "),
+        ("v1.yaml", "properties", {"x": {"type": "string", "default": "a"}}, "properties.x.default: is a default that"),
+        (
+            "v1.yaml",
+            "required",
+            ["messageid"],
+            "names property 'messageid', which is not among its properties. Did you",
+        ),
+        ("v1.examples.yaml", "valid", [{"type": "track", "context": []}], "breaks its promise (context: type object)."),
+        ("v1.examples.yaml", "invalid", [], "invalid: is empty; add one event that breaks the promise"),
+    ],
+)
+def test_every_mistake_in_the_envelopes_files_is_told_with_its_place(
+    contracts: Path, file: str, key: str, said: Any, fault: str
+) -> None:
+    edit(contracts / "envelope" / file, lambda content: content.update({key: said}))
+    assert any(one.startswith(f"envelope/{file}") and fault in one for one in faults(contracts)), faults(contracts)
+
+
+def test_an_envelope_needs_an_owner_a_version_and_examples(contracts: Path) -> None:
+    folder = contracts / "envelope"
+    shutil.copy(folder / "v1.examples.yaml", folder / "v2.examples.yaml")
+    (folder / "v1.examples.yaml").unlink()
+    assert [one.partition(": ")[0] for one in faults(contracts)] == ["envelope/v1", "envelope/v2.examples.yaml"]
+    (folder / "contract.yaml").unlink()
+    assert any("has no contract.yaml" in one for one in faults(contracts))
+
+
+def test_a_published_envelope_is_guarded_like_an_event(tmp_path: Path) -> None:
+    root = tmp_path / "repository" / "contracts"
+    shutil.copytree(CONTRACTS, root)
+    git(root.parent, "init", "--quiet", "--initial-branch", "main")
+    git(root.parent, "add", ".")
+    git(root.parent, "commit", "--quiet", "--message", "published")
+    known = loaded(root)
+    consumers, owners = readers_of_all(known), tuple(known.owners)
+    version = root / "envelope" / "v1.yaml"
+    published = version.read_text()
+    newer = yaml.safe_load(published) | {"version": "v2", "required": ["type", "messageId"]}
+    (root / "envelope" / "v2.yaml").write_text(yaml.safe_dump(newer))
+    report = check_against(root, "main", consumers=consumers, owners=owners)
+    assert report.new == ("envelope/v2.yaml",)
+    (fault,) = report.faults
+    assert "is not compatible with v1 in mode full" in str(fault)
+    newer["breaking"] = {"migration": "Send a messageId.", "owners": ["platform"]}
+    (root / "envelope" / "v2.yaml").write_text(yaml.safe_dump(newer))
+    assert check_against(root, "main", consumers=consumers, owners=owners).faults == ()
+    version.write_text(published.replace("max_length: 100}", "max_length: 90}"))
+    (fault,) = check_against(root, "main", consumers=consumers, owners=owners).faults
+    assert str(fault).startswith("envelope/v1.yaml: was published at main and is edited")
+    kept = {"envelope/v1.yaml": published.encode(), "envelope/v3.yaml": b"{}"}
+    told = faults_against(root, kept, published="before", consumers=consumers, owners=owners)
+    named = {one.file for one in told if one.file.startswith("envelope/")}
+    assert named == {"envelope/v1.yaml", "envelope/v2.yaml", "envelope/v3.yaml"}
+
+
+def test_the_catalogue_shows_what_holds_for_every_event(contracts: Path) -> None:
+    edit(
+        contracts / "unknown_events.yaml", lambda content: content["keep"].append({"sources": ["till"], "why": "New."})
+    )
+    edit(
+        contracts / "events" / "page" / "contract.yaml",
+        lambda content: content.update(late_data="state_only", late_after_hours=5, undeclared="drop"),
+    )
+    made = pages(Catalogue(contracts=loaded(contracts), examples={("envelope", "v1"): "an example"}))
+    page = made["events/envelope.html"]
+    assert "Every event&#x27;s envelope" in page
+    assert "an example" in page
+    assert "locale" in page
+    assert 'href="events/envelope.html"' in made["index.html"]
+    assert "Unknown events of till are kept: New." in made["index.html"]
+    assert "received more than 5 hours after it happened, it counts for the profile" in made["events/page.html"]
+    assert "dropped: the event is accepted, and nothing reads them" in made["events/page.html"]
+    assert "waits in quarantine" in pages(Catalogue(contracts=loaded(CONTRACTS)))["index.html"]
+
+
+# -- unknown events ---------------------------------------------------------------------------------------------------
+
+
+def test_whose_unknown_events_are_kept_is_read(contracts: Path) -> None:
+    line = {"sources": ["till", "app"], "calls": ["track"], "environments": ["demo"], "why": "They are on their way."}
+    edit(contracts / "unknown_events.yaml", lambda content: content["keep"].append(line))
+    (kept,) = loaded(contracts).kept_unknown
+    assert (kept.sources, kept.calls, kept.environments) == (("till", "app"), (Call.TRACK,), ("demo",))
+    assert kept.keeps(call="track", source="till", environment="demo")
+    for other in ({"call": "page"}, {"source": "web"}, {"environment": "production"}):
+        assert not kept.keeps(**{"call": "track", "source": "till", "environment": "demo", **other})
+    (contracts / "unknown_events.yaml").unlink()
+    assert loaded(contracts).kept_unknown == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        ({"owner": "platfrom"}, "owner: names 'platfrom', which is not in owners.yaml. Did you mean 'platform'?"),
+        ({"keeps": []}, "is not a key of this file; remove it. Did you mean 'keep'?"),
+        ({"keep": [{"sources": ["till"]}]}, "keep.0.why: is missing; add it."),
+        ({"keep": [{"sources": [], "why": "x"}]}, "keep.0.sources: "),
+        ({"keep": [{"sources": ["a/b"], "why": "x"}]}, "keep.0.sources: names 'a/b', which no folder"),
+        ({"keep": [{"sources": ["a"], "source": "b", "why": "x"}]}, "Did you mean 'sources'?"),
+        ({"keep": [{"sources": ["a"], "calls": ["trak"], "why": "x"}]}, "keep.0.calls.0: "),
+    ],
+)
+def test_every_mistake_in_the_declaration_of_unknown_events_is_told(
+    contracts: Path, said: dict[str, Any], fault: str
+) -> None:
+    edit(contracts / "unknown_events.yaml", lambda content: content.update(said))
+    assert any(one.startswith("unknown_events.yaml: ") and fault in one for one in faults(contracts)), faults(contracts)
+
+
+@pytest.mark.parametrize("name", ["unknown_event", "envelope"])
+def test_no_event_is_named_as_what_is_no_events_contract(contracts: Path, name: str) -> None:
+    shutil.copytree(contracts / "events" / "page", contracts / "events" / name)
+    assert any(one.startswith(f"events/{name}: has a name that means something else") for one in faults(contracts))
+
+
+# -- readers of what is not there -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("undeclared", ["drop", "quarantine", "keep"])
+def test_a_reader_of_an_undeclared_trait_is_a_mistake_unless_it_is_kept(contracts: Path, undeclared: str) -> None:
+    """Under keep a trait may be read that nobody declared; under the others nobody would ever have it."""
+    edit(contracts / "events" / "identify" / "contract.yaml", lambda content: content.update(undeclared=undeclared))
+    edit(
+        contracts / "audiences" / "recent_buyers.yaml",
+        lambda content: content["conditions"].append({"trait": "contry", "is_in": ["GB"]}),
+    )
+    edit(contracts / "workflows" / "welcome_back.yaml", lambda content: content["data_fields"].update(x="traits.plan"))
+    edit(contracts / "consent.yaml", lambda content: content["country_from"].append("traits.land"))
+    edit(contracts / "identity.yaml", lambda content: content["kinds"]["email"]["paths"].append("traits.mail"))
+    found = faults(contracts)
+    if undeclared == "keep":
+        assert found == []
+        return
+    why = "takes it out" if undeclared == "drop" else "lets such events wait"
+    assert all(f"'identify' does not declare, and `undeclared: {undeclared}` {why}" in one for one in found), found
+    assert [one.split(": ")[0] for one in found] == [
+        "audiences/recent_buyers.yaml",
+        "consent.yaml",
+        "identity.yaml",
+        "workflows/welcome_back.yaml",
+    ]
+    assert "Did you mean 'country'?" in found[0]
+
+
+def test_a_choice_that_is_dropped_or_has_a_default_is_a_mistake(contracts: Path) -> None:
+    folder = contracts / "events" / "user_profile_updated"
+    mapping = contracts / "consent_mappings" / "profile_consent_status.yaml"
+    edit(mapping, lambda content: content.update(path="properties.consent"))
+    assert faults(contracts) == []
+    edit(folder / "contract.yaml", lambda content: content.update(undeclared="drop"))
+    (fault,) = faults(contracts)
+    assert fault.startswith("consent_mappings/profile_consent_status.yaml: path: reads 'properties.consent', which")
+    edit(mapping, lambda content: content.update(path="properties.consent_status"))
+    version = json.loads((folder / "v2.json").read_text())
+    version["properties"]["consent_status"]["default"] = True
+    (folder / "v2.json").write_text(json.dumps(version))
+    (fault,) = faults(contracts)
+    assert "has a default in v2, and a choice that nobody made is none" in fault
+
+
+# -- defaults ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        ({"type": "string", "format": "email", "identifier": "email", "default": "a@b.example"}, "as one person"),
+        ({"type": "array", "items": {"type": "string", "default": "a"}}, "x.items.default: would never be taken"),
+        (
+            {"type": "object", "properties": {"a": {"type": "string", "default": "b"}}, "required": ["a"]},
+            "properties.x.properties.a.default: would never be taken, because the property is required",
+        ),
+        ({"type": "object", "properties": {"a": {"type": "number", "default": "b"}}}, "x.properties.a.default: breaks"),
+    ],
+)
+def test_a_default_that_could_never_be_taken_is_a_mistake(contracts: Path, said: dict[str, Any], fault: str) -> None:
+    found = faults_of_event(written(contracts, version=with_property("x", **said)))
+    assert any(fault in one for one in found), found
+
+
+def test_a_required_property_has_no_default(contracts: Path) -> None:
+    version = with_property("x", type="string", default="a")
+    found = faults_of_event(written(contracts, version=version | {"required": ["order_id", "x"]}))
+    assert any("properties.x.default: would never be taken" in one for one in found), found
+
+
+@pytest.mark.parametrize("call", ["identify", "group"])
+def test_a_trait_has_no_default_because_silence_says_nothing_of_a_person(contracts: Path, call: str) -> None:
+    """Else a call that does not mention a plan would set it back to what somebody starts with."""
+    inner = {"type": "array", "items": {"type": "object", "properties": {"y": {"type": "string", "default": "a"}}}}
+    version = {"event_name": call, "version": "v1", "properties": {"x": {"type": "string", "default": "a"}, "z": inner}}
+    shutil.rmtree(contracts / "events" / "identify")
+    found = faults_of_event(
+        written(contracts, about=ABOUT | {"call": call}, version=VERSION | version | {"required": []})
+    )
+    told = [one for one in found if "is a default that nobody fills in" in one]
+    assert [one.split(": ")[1] for one in told] == ["properties.x.default", "properties.z.items.properties.y.default"]
