@@ -14,7 +14,7 @@ from activation_dagster.destinations.protocol import Access, Destination
 from activation_dagster.domain.sources import Source
 from activation_dagster.errors import SettingsInvalid
 from activation_dagster.lake.delta import Lake
-from activation_dagster.pipeline.contracts_in_force import contracts_today
+from activation_dagster.pipeline.contracts_in_force import contracts_serving
 from activation_dagster.pipeline.places import Places
 from activation_dagster.settings import Settings
 from activation_dagster.sources.landing import Landing
@@ -66,7 +66,7 @@ def open_destinations(settings: Settings, places: Places) -> Generator[dict[str,
     access = Access(address=settings.iterable_base_url, api_key=settings.iterable_api_key.get_secret_value())
     opened: dict[str, Destination] = {}
     try:
-        for name, contract in contracts_today(places).destinations.items():
+        for name, contract in contracts_serving(places).destinations.items():
             opened[name] = open_destination(contract, access)
         yield opened
     finally:

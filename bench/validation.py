@@ -28,10 +28,11 @@ from activation_dagster.domain.contracts import (
 )
 from activation_dagster.domain.formats import Format
 from activation_dagster.domain.times import INSTANT_PATTERN
-from activation_dagster.lake.contract_sql import judgement
 from activation_dagster.lake.engine import Engine
+from activation_dagster.lake.judging_sql import broken, judge_events, screened
 from activation_dagster.lake.lines import landed_lines
 from activation_dagster.lake.paths import text_at
+from activation_dagster.lake.routing_sql import Asked, numbered
 from bench.bulk import DECLARED
 
 EVENTS = 1_000_000
@@ -165,26 +166,27 @@ def run(_: Path | None) -> None:
         ingested(engine, file.read_bytes())
         contracts = [contract(number) for number in range(CONTRACTS)]
 
-        def judging(**more: Any) -> Callable[[], object]:
-            select = "\nunion all\n".join(judgement(one, one.current, **more) for one in contracts)
-            return lambda: engine.make("judged_events", select)
+        asked = numbered([Asked(contract=one, version=one.current) for one in contracts])
+        named = numbered([Asked(contract=one, version=one.current, identifiers=IDENTIFIERS) for one in contracts])
 
-        planned = "explain " + "\nunion all\n".join(judgement(one, one.current) for one in contracts)
+        def planning() -> None:
+            engine.rows("explain " + screened(asked))
+            engine.rows("explain " + broken(asked))
 
         measured = {
             "DuckDB parses the NDJSON": parsing(file),
             "  the same, told ten columns": parsing(file, declared=DECLARED),
-            "judged_events": judging(),
-            "  of which planning, at any size": lambda: engine.rows(planned),
-            "  with identifiers, as ingested": judging(identifiers=IDENTIFIERS),
+            "judged_events": lambda: judge_events(engine, asked),
+            "  of which planning, at any size": planning,
+            "  with identifiers, as ingested": lambda: judge_events(engine, named),
         }
         seconds: dict[str, list[float]] = {name: [] for name in measured}
         for _run in range(RUNS):
             for name, what in measured.items():
                 seconds[name].append(_seconds(what))
-        judged, broken = engine.one("select count(*), count(violations) from judged_events")
+        judged, refused = engine.one("select count(*), count(violations) from judged_events")
         size = file.stat().st_size / 1e6
-        print(f"{judged:,} events judged by {CONTRACTS} contracts, {broken:,} broken, {size:,.0f} MB of NDJSON")
+        print(f"{judged:,} events judged by {CONTRACTS} contracts, {refused:,} broken, {size:,.0f} MB of NDJSON")
         medians = {name: sorted(runs)[len(runs) // 2] for name, runs in seconds.items()}
         floor = medians["DuckDB parses the NDJSON"]
         for name, runs in seconds.items():

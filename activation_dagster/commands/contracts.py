@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from activation_dagster.commands.installation import read_settings
+from activation_dagster.commands.installation import places_of, read_settings
 from activation_dagster.commands.printing import AsJson, end, plain, print_json, print_table, say
 from activation_dagster.domain.compatibility.changes import Change, Mode, Verdict
 
@@ -23,7 +23,8 @@ Against = Annotated[
     typer.Option(
         "--against",
         metavar="REF",
-        help="Also hold the versions to those at a git ref: none edited or deleted, new ones compatible or declared.",
+        help="Also hold the versions to those at a git ref, or to those of the newest batch (`state`): none edited or "
+        "deleted, new ones compatible or declared.",
     ),
 ]
 
@@ -32,6 +33,7 @@ Against = Annotated[
 def check(*, against: Against = None, as_json: AsJson = False) -> None:
     """Read all contracts and report every mistake with its file and path. Exit 1 when there is one."""
     from activation_dagster.errors import ContractsInvalid, Fault
+    from activation_dagster.pipeline.contracts_in_force import IN_STATE, check_against_state
     from activation_dagster.registry.contract_set import readers_of_all
     from activation_dagster.registry.loading import load_contracts
     from activation_dagster.registry.published import check_against
@@ -41,7 +43,7 @@ def check(*, against: Against = None, as_json: AsJson = False) -> None:
     promised: dict[str, int] = {}
     fingerprint = None
     consumers: dict[str, tuple[str, ...]] = {}
-    owners: tuple[str, ...] = ()
+    owners: tuple[str, ...] | None = None
     try:
         found = load_contracts(settings.contracts, environment=settings.environment)
         fingerprint = found.fingerprint
@@ -60,7 +62,11 @@ def check(*, against: Against = None, as_json: AsJson = False) -> None:
         faults = invalid.faults
     published: PublishedReport | None = None
     if against is not None:
-        published = check_against(settings.contracts, against, consumers=consumers, owners=owners)
+        if against == IN_STATE:
+            with places_of(settings) as places:
+                published = check_against_state(places, consumers=consumers, owners=owners)
+        else:
+            published = check_against(settings.contracts, against, consumers=consumers, owners=owners)
         faults = tuple(sorted({*faults, *published.faults}))
     if as_json:
         answer: dict[str, Any] = {"folder": str(settings.contracts), "environment": settings.environment}
@@ -75,7 +81,8 @@ def check(*, against: Against = None, as_json: AsJson = False) -> None:
         say(f"The contracts are sound: {counted} (set {fingerprint}).")
         if published is not None:
             new = f"new: {', '.join(published.new)}" if published.new else "none is new"
-            say(f"All {published.published} versions published at {published.ref} stand as they were; {new}.")
+            where = "to the newest batch" if published.ref == IN_STATE else f"at {published.ref}"
+            say(f"All {published.published} versions published {where} stand as they were; {new}.")
     end(found=bool(faults))
 
 

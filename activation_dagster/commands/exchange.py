@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +16,9 @@ from activation_dagster.commands.printing import end, say, shown, warn
 if TYPE_CHECKING:
     from activation_dagster.domain.contracts import EventContract
     from activation_dagster.domain.proposals import Loss
+    from activation_dagster.pipeline.contract_counts import DayCount
     from activation_dagster.registry.catalogue_pages import Seen
+    from activation_dagster.registry.catalogue_trend import SeenOn
     from activation_dagster.registry.contract_set import ContractSet
     from activation_dagster.settings import Settings
 
@@ -64,7 +68,8 @@ def docs(*, to: Annotated[Path, typer.Option(help="The folder to write into; ind
 
     settings = read_settings()
     contracts = load_contracts(settings.contracts, environment=settings.environment, needs_examples=False)
-    made = pages(Catalogue(contracts=contracts, seen=_seen(settings), examples=_examples(settings, contracts)))
+    seen, trend = _seen(settings)
+    made = pages(Catalogue(contracts=contracts, seen=seen, trend=trend, examples=_examples(settings, contracts)))
     _refuse_a_foreign_folder(to)
     (to / "events").mkdir(parents=True, exist_ok=True)
     for stale in (to / "events").glob("*.html"):
@@ -86,15 +91,16 @@ def _refuse_a_foreign_folder(folder: Path) -> None:
             )
 
 
-def _seen(settings: Settings) -> dict[tuple[str, str], Seen]:
-    """What each version has judged; nothing, and nothing opened, where no lake is there."""
-    from activation_dagster.pipeline.contract_counts import counts_by_version
+def _seen(settings: Settings) -> tuple[dict[tuple[str, str], Seen], dict[str, list[SeenOn]]]:
+    """What each version has judged, and each contract day by day; nothing opened where no lake is there."""
+    from activation_dagster.pipeline.contract_counts import counts_by_day, counts_by_version
     from activation_dagster.registry.catalogue_pages import Seen
 
     if not settings.lake_root.exists():
-        return {}
+        return {}, {}
     with places_of(settings) as places:
-        return {
+        by_day = counts_by_day(places)
+        seen = {
             (one.contract, one.version): Seen(
                 accepted=one.accepted,
                 waiting=one.waiting,
@@ -102,6 +108,25 @@ def _seen(settings: Settings) -> dict[tuple[str, str], Seen]:
             )
             for one in counts_by_version(places)
         }
+    return seen, _trend(by_day)
+
+
+def _trend(by_day: Sequence[DayCount]) -> dict[str, list[SeenOn]]:
+    """By contract the same days for all, those without an event included."""
+    from activation_dagster.pipeline.contract_counts import TREND_DAYS
+    from activation_dagster.registry.catalogue_trend import SeenOn
+
+    counted = {(one.contract, one.day): one for one in by_day}
+    newest = max((one.day for one in by_day), default=None)
+    found: dict[str, list[SeenOn]] = {}
+    for contract in dict.fromkeys(one.contract for one in by_day):
+        assert newest is not None
+        for age in reversed(range(TREND_DAYS)):
+            day = newest - timedelta(days=age)
+            one = counted.get((contract, day))
+            accepted, waiting = (0, 0) if one is None else (one.accepted, one.waiting)
+            found.setdefault(contract, []).append(SeenOn(day=day.isoformat(), accepted=accepted, waiting=waiting))
+    return found
 
 
 def _examples(settings: Settings, contracts: ContractSet) -> dict[tuple[str, str], str]:

@@ -1,6 +1,6 @@
 """Event contracts: what is promised about an event, and the readable judge that says how one event breaks it.
 
-The SQL compiled from a contract (`lake/contract_sql.py`) must give the same violations; a property-based test holds the
+The SQL compiled from a contract (`lake/judging_sql.py`) must give the same violations; a property-based test holds the
 two together. Strictness: `3.0` is an integer, `"3"` no number, null counts as absent where a property does not say
 `nullable`, undeclared properties are kept where a contract does not say otherwise (`domain/admission.py`). What is
 judged is what was said; what is read downstream is `taken`: with defaults, and under `drop` without the undeclared.

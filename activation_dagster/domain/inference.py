@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from activation_dagster.domain.contracts import Call, PropertyRule, PropertyType
 from activation_dagster.domain.formats import FORMAT_PATTERNS, Format
@@ -90,11 +90,15 @@ class RepeatedText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InnerEvidence:
-    """What was seen inside the objects at one path (`address`, `items[]`, `items[].price`) of a property."""
+    """What was seen inside the objects at one path (`address`, `items[]`, `items[].price`) of a property.
+
+    `item`: of the path of an array, what its items are, objects or not.
+    """
 
     path: str
     objects: int
     properties: Sequence[PropertyEvidence]
+    item: PropertyEvidence | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,29 +188,83 @@ def _property(
     notes += [_inside(one) for one in inner if re.split(r"\[\]|\.", one.path)[0] == found.name]
     if pii:
         notes.append(f"pii is a guess: {pii}")
-    return ProposedProperty(
-        rule=PropertyRule(
-            name=found.name,
-            type=kind,
-            is_required=is_required,
-            enum=enum,
-            is_pii=bool(pii),
-            format=form,
-        ),
-        notes=tuple(notes),
+    places = {one.path: one for one in inner}
+    rule = PropertyRule(
+        name=found.name,
+        type=kind,
+        is_required=is_required,
+        enum=enum,
+        is_pii=bool(pii),
+        format=form,
+        properties=_members(found.name, places) if kind is PropertyType.OBJECT else (),
+        items=_items(found.name, places) if kind is PropertyType.ARRAY else None,
+    )
+    return ProposedProperty(rule=rule, notes=tuple(notes))
+
+
+def _members(path: str, places: Mapping[str, InnerEvidence]) -> tuple[PropertyRule, ...]:
+    """What the keys inside the objects at a path promise: those that half of them have, and that are of one type."""
+    inside = places.get(path)
+    if inside is None:
+        return ()
+    found = [_inner_rule(one, f"{path}.{one.name}", places, inside.objects) for one in _told(inside)]
+    return tuple(rule for rule in found if rule is not None)
+
+
+def _items(path: str, places: Mapping[str, InnerEvidence]) -> PropertyRule | None:
+    """What each item of the arrays at a path promises; None where they are of several types, or were never seen."""
+    inside = places.get(f"{path}[]")
+    if inside is None or inside.item is None or not inside.item.present:
+        return None
+    rule = _inner_rule(inside.item, f"{path}[]", places, 0)
+    return None if rule is None else replace(rule, name="")
+
+
+def _inner_rule(
+    found: PropertyEvidence, path: str, places: Mapping[str, InnerEvidence], objects: int
+) -> PropertyRule | None:
+    """The rule for a key, or an item, inside a property; None where its values are of several types."""
+    kind, agreeing = _type(found)
+    if not found.present or agreeing < SHARE * found.present:
+        return None
+    return PropertyRule(
+        name=found.name,
+        type=kind,
+        is_required=objects >= FEWEST_EVENTS and found.present >= SHARE * objects,
+        is_pii=bool(_personal(found)),
+        format=_format(found) if kind is PropertyType.STRING else None,
+        properties=_members(path, places) if kind is PropertyType.OBJECT else (),
+        items=_items(path, places) if kind is PropertyType.ARRAY else None,
     )
 
 
+def _told(inner: InnerEvidence) -> list[PropertyEvidence]:
+    """The keys that at least half of the objects have. A rarer key may itself be data."""
+    return [found for found in inner.properties if is_shown_name(found.name) and found.present * 2 >= inner.objects]
+
+
 def _inside(inner: InnerEvidence) -> str:
-    """What stands inside objects: the keys that at least half of them have. A rarer key may itself be data."""
-    told = [found for found in inner.properties if is_shown_name(found.name) and found.present * 2 >= inner.objects]
+    """What stands inside objects, and what the items of an array are that are none."""
+    told = _told(inner)
+    if inner.item is not None and inner.item.objects < inner.item.present:
+        kinds = ", ".join(f"{count:,} {name}" for name, count in _kinds(inner.item) if count)
+        agreeing = _type(inner.item)[1]
+        verdict = "" if agreeing >= SHARE * inner.item.present else "; MIXED, so no rule for items"
+        items = f"items of {inner.path.removesuffix('[]')}: {kinds}{verdict}"
+        if not inner.objects:
+            return items
+    else:
+        items = ""
     keys = ", ".join(
         f"{found.name} {_type(found)[0].value} {_share(found.present, inner.objects)}"
         + (" pii?" if _personal(found) else "")
         for found in told
     )
     more = " and rarer keys" if len(told) < len(inner.properties) else ""
-    return f"inside {inner.path} ({inner.objects:,} objects): {keys or 'no key that half of them have'}{more}"
+    said = f"inside {inner.path} ({inner.objects:,} objects): {keys or 'no key that half of them have'}{more}"
+    mixed = [found.name for found in told if _type(found)[1] < SHARE * found.present]
+    said += f"; of several types, so without a rule: {', '.join(mixed)}" if mixed else ""
+    return f"{items}; {said}" if items else said
 
 
 def _kinds(found: PropertyEvidence) -> list[tuple[str, int]]:

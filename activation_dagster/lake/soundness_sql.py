@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from activation_dagster.domain.contracts import NUMBERS, PropertyRule, PropertyType
 from activation_dagster.domain.formats import FORMAT_PATTERNS
+from activation_dagster.domain.lexical import MAX_EXACT_INTEGER
+from activation_dagster.domain.times import DATE_PATTERN, INSTANT_PATTERN
 from activation_dagster.lake.rule_sql import (
     Inside,
     Place,
@@ -24,15 +26,31 @@ from activation_dagster.lake.rule_sql import (
     violations,
 )
 
+SURE_DAY = "(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+"""A day that every year has: whether a year has a 29 February is left to the full judge."""
+ANY_DAY = "-[0-9]{2}-[0-9]{2}"
+
 
 def _number(rule: PropertyRule, leaf: str) -> list[str]:
-    # No text but a number's is cast to one: others begin with a quote, a bracket or a letter.
+    # No text but a number's is cast to one: others begin with a quote, a bracket or a letter. Each cast is made anew.
     value = f"try_cast({leaf} as double)"
-    found = [f"{value} >= {rule.minimum!r}"] if rule.minimum is not None else []
-    found += [f"{value} <= {rule.maximum!r}"] if rule.maximum is not None else []
+    least, most = rule.minimum, rule.maximum
     if rule.type is PropertyType.INTEGER:
-        return [has_type(leaf, rule.type), *found]
-    return found or [has_type(leaf, rule.type)]
+        least = -MAX_EXACT_INTEGER if least is None else max(least, -MAX_EXACT_INTEGER)
+        most = MAX_EXACT_INTEGER if most is None else min(most, MAX_EXACT_INTEGER)
+        digits = [f"not contains({leaf}, '{one}')" for one in (".", "e", "E")]
+        return [f"{value} between {least!r} and {most!r}", *digits]
+    if least is not None and most is not None:
+        return [f"{value} between {least!r} and {most!r}"]
+    if least is not None:
+        return [f"{value} >= {least!r}"]
+    return [f"{value} <= {most!r}"] if most is not None else [has_type(leaf, rule.type)]
+
+
+def _time(rule: PropertyRule, leaf: str) -> list[str]:
+    pattern = INSTANT_PATTERN if rule.type is PropertyType.TIMESTAMP else DATE_PATTERN
+    assert pattern.count(ANY_DAY) == 1
+    return [matches(leaf, pattern.replace(ANY_DAY, f"-{SURE_DAY}"))]
 
 
 def _one_of(rule: PropertyRule, leaf: str) -> str:
@@ -93,6 +111,8 @@ def is_sound(rule: PropertyRule, leaf: str, place: Place, *, inside: Inside = la
         tests = _number(rule, leaf)
     elif rule.type is PropertyType.STRING:
         tests = _text(rule, leaf)
+    elif rule.type in (PropertyType.TIMESTAMP, PropertyType.DATE):
+        tests = _time(rule, leaf)
     else:
         tests = [has_type(leaf, rule.type)]
     if rule.enum and rule.type is not PropertyType.STRING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,8 +13,11 @@ from activation_dagster.errors import ContractsInvalid, Fault, StateUnusable
 from activation_dagster.pipeline.places import Places
 from activation_dagster.registry.contract_set import ContractSet, fingerprint, promised_files, readers_of_all
 from activation_dagster.registry.loading import load_contracts
-from activation_dagster.registry.published import faults_against
+from activation_dagster.registry.published import PublishedReport, report_against
 from activation_dagster.state.batches import kept_contract_set, newest_contract_set
+
+IN_STATE = "state"
+"""What stands for the contracts of the newest batch where a git ref could stand."""
 
 
 @lru_cache(maxsize=8)
@@ -25,6 +28,22 @@ def _loaded(root: Path, environment: str, _fingerprint: str) -> ContractSet:
 def contracts_today(places: Places) -> ContractSet:
     """The contracts as the files say now. Raises ContractsInvalid with every fault."""
     return _loaded(places.contracts_root, places.environment, fingerprint(places.contracts_root, places.environment))
+
+
+def contracts_serving(places: Places) -> ContractSet:
+    """Today's contracts, or the newest batch's where today's cannot be read: for what asks about no event's promise.
+
+    Deliveries and answers about people go by it: a new rule of consent holds at once, and files that somebody is in the
+    middle of writing stop nobody's messages. Raises ContractsInvalid where nothing good was ever read.
+    """
+    try:
+        return contracts_today(places)
+    except ContractsInvalid:
+        with places.state.read() as connection:
+            last = newest_contract_set(connection)
+        if last is None:
+            raise
+        return _contracts_kept(places, _files_kept(places, last))
 
 
 def contract_files(places: Places) -> dict[str, str]:
@@ -78,13 +97,39 @@ def contracts_in_force(places: Places) -> InForce:
 
 
 def _refused(places: Places, last: str, today: ContractSet) -> tuple[Fault, ...]:
-    files = {name: text.encode() for name, text in _files_kept(places, last).items()}
-    return faults_against(
+    return report_against(
         places.contracts_root,
-        files,
+        _published(places, last),
+        IN_STATE,
         published="to the newest batch",
         consumers=readers_of_all(today),
         owners=today.owners,
+    ).faults
+
+
+def _published(places: Places, contract_set: str) -> dict[str, bytes]:
+    return {name: text.encode() for name, text in _files_kept(places, contract_set).items()}
+
+
+def check_against_state(
+    places: Places, *, consumers: Mapping[str, Collection[str]], owners: Collection[str] | None
+) -> PublishedReport:
+    """Hold the versions of today's files to those that the newest batch ran under; nothing is published before one.
+
+    `consumers` and `owners` as for `registry.published.check_against`.
+    """
+    with places.state.read() as connection:
+        last = newest_contract_set(connection)
+    if last is None:
+        return PublishedReport(ref=IN_STATE, published=0, new=(), faults=())
+    published = f"to the newest batch of environment {places.environment}"
+    return report_against(
+        places.contracts_root,
+        _published(places, last),
+        IN_STATE,
+        published=published,
+        consumers=consumers,
+        owners=owners,
     )
 
 
@@ -100,9 +145,14 @@ def _files_kept(places: Places, contract_set: str) -> dict[str, str]:
 
 
 def _contracts_kept(places: Places, files: Mapping[str, str]) -> ContractSet:
+    return _loaded_files(places.environment, tuple(sorted(files.items())))
+
+
+@lru_cache(maxsize=8)
+def _loaded_files(environment: str, files: tuple[tuple[str, str], ...]) -> ContractSet:
     with tempfile.TemporaryDirectory(prefix="contracts-") as folder:
-        for name, text in files.items():
+        for name, text in files:
             path = Path(folder) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        return load_contracts(Path(folder), environment=places.environment, needs_examples=False)
+        return load_contracts(Path(folder), environment=environment, needs_examples=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from activation_dagster.domain.sends import SendStatus
 from activation_dagster.errors import WrongUse
-from activation_dagster.pipeline.contracts_in_force import contracts_of, contracts_today
+from activation_dagster.pipeline.contracts_in_force import contracts_of, contracts_serving
 from activation_dagster.pipeline.decided import Decided, decision_named, decisions_of, send_of
 from activation_dagster.pipeline.evidence import (
     answer_of,
@@ -148,7 +148,7 @@ def _explained(
 
 def _no_candidate(places: Places, person: Cluster, workflow_id: str, *, reveal: bool) -> Explanation:
     """Where nothing was ever decided: what the rules say of the person today."""
-    contracts = contracts_today(places)
+    contracts = contracts_serving(places)
     workflow = contracts.workflows.get(workflow_id)
     if workflow is None:
         raise WrongUse(

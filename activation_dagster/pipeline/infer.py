@@ -183,21 +183,35 @@ def _inner(engine: Engine, sample: int) -> dict[tuple[str, str], list[InnerEvide
     found: dict[tuple[str, str], list[InnerEvidence]] = defaultdict(list)
     for _ in range(MOST_DEPTH):
         engine.compute("infer/inner_objects")
-        objects = engine.rows(
+        engine.compute("infer/array_items")
+        counts: dict[tuple[str, str], int] = defaultdict(int)
+        for call, place, count in engine.rows(
             "select call, event_name, count(*) from inner_objects group by call, event_name order by call, event_name"
-        )
-        if not objects:
-            break
-        engine.make("sampled_events", "select call, event_name, speaker, said from inner_objects")
-        for model in ("observed_values", "property_evidence"):
-            engine.compute(f"infer/{model}", sample=sample, **patterns())
-        properties = _properties(engine)
-        for call, place, count in objects:
+        ):
+            counts[call, place] = count
+        items = _inside(engine, "array_items", sample)
+        properties = _inside(engine, "inner_objects", sample)
+        for call, place in sorted({*counts, *items}):
             event, *path = place.split(chr(31))
             above = place.rpartition(chr(31))[0]
-            is_followed = len(path) == 1 or count * 2 >= shown.get((call, above), 2 * count + 1)
+            item = next(iter(items[call, place]), None)
+            count = counts[call, place]
+            size = count if item is None else item.present
+            is_followed = len(path) == 1 or size * 2 >= shown.get((call, above), 2 * size + 1)
             if is_followed and is_shown_name(path[-1].removesuffix("[]")):
                 shown[call, place] = count
-                inside = InnerEvidence(path=".".join(path), objects=count, properties=properties[call, place])
-                found[call, event].append(inside)
+                inside = properties[call, place]
+                found[call, event].append(
+                    InnerEvidence(path=".".join(path), objects=count, properties=inside, item=item)
+                )
+        if not counts:
+            break
     return found
+
+
+def _inside(engine: Engine, relation: str, sample: int) -> dict[tuple[str, str], list[PropertyEvidence]]:
+    """The evidence of what a relation of one level says; the next level is looked for in what was read last."""
+    engine.make("sampled_events", f"select call, event_name, speaker, said from {relation}")
+    for model in ("observed_values", "property_evidence"):
+        engine.compute(f"infer/{model}", sample=sample, **patterns())
+    return _properties(engine)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 from activation_dagster.domain.consent import ConsentRecord, ConsentRules, ConsentStatus, current_choice, judge_consent
 from activation_dagster.domain.identity import Identifier
 from activation_dagster.errors import WrongUse
-from activation_dagster.pipeline.contracts_in_force import contracts_today
+from activation_dagster.pipeline.contracts_in_force import contracts_serving
 from activation_dagster.pipeline.places import Places
 from activation_dagster.state import suppressions
 from activation_dagster.state.bulk import select_in
@@ -43,7 +43,7 @@ def person_named(places: Places, text: str) -> Cluster:
             raise WrongUse(f"Several profiles begin with '{text}', in the profiles of state. Write more of the id.")
         raise WrongUse(f"No profile '{text}' is known, in the profiles of state. Ask by an identifier: user_id:VALUE.")
     kind_name, colon, raw = text.partition(":")
-    kinds = {kind.name: kind for kind in contracts_today(places).identity.kinds}
+    kinds = {kind.name: kind for kind in contracts_serving(places).identity.kinds}
     if not colon or kind_name not in kinds:
         raise WrongUse(
             "The person asked for is named neither by a profile id nor by KIND:VALUE, in the command. "
@@ -219,7 +219,7 @@ class PersonConsent:
 
 def consent_of(places: Places, person: Cluster, *, at: datetime) -> PersonConsent:
     """What a person allowed, judged by today's contracts at the instant `at`."""
-    rules = contracts_today(places).consent
+    rules = contracts_serving(places).consent
     with places.state.read() as connection:
         region = region_of(connection, rules, person.members)
         said = [record for found in records_of(connection, person.members).values() for record in found]

@@ -21,7 +21,7 @@ from activation_dagster.state.batches import (
     unclaimed,
     unfinished,
 )
-from activation_dagster.state.incidents import NOBODY, open_incident
+from activation_dagster.state.incidents import ITSELF, NOBODY, list_incidents, open_incident, resolve
 
 TOLD_FAULTS = 3
 """So many faults of refused contracts stand in one sentence."""
@@ -65,8 +65,7 @@ def plan_batch(places: Places, *, provenance: Provenance, now: datetime, since: 
     )
     with places.state.write() as connection:
         keep_contract_set(connection, contracts.fingerprint, in_force.files, now=now)
-        if in_force.refused:
-            _tell(connection, in_force, now=now)
+        _tell(connection, in_force, now=now)
         return insert_batch(connection, batch, planned_at=now)
 
 
@@ -80,21 +79,30 @@ def _whose_turn(provenance_of: Mapping[Segment, Provenance], last: Provenance | 
 
 
 def _tell(connection: Connection, in_force: InForce, *, now: datetime) -> None:
-    """One open incident for all that keeps today's contracts from being taken."""
-    mode = in_force.contracts.failure_modes.get(f"incident.{IncidentKind.CONTRACTS_REFUSED.value}")
+    """One open incident for all that keeps today's contracts from being taken; none where they are."""
+    sentence = _refusal(in_force)
+    for incident in list_incidents(connection, is_open=True, kind=IncidentKind.CONTRACTS_REFUSED):
+        if incident.sentence != sentence:
+            taken = f"A batch took contract set {in_force.contracts.fingerprint}."
+            why = "The files are refused for other reasons now." if sentence else taken
+            resolve(connection, incident.incident_id, by=ITSELF, resolution=why, now=now)
+    if sentence:
+        mode = in_force.contracts.failure_modes.get(f"incident.{IncidentKind.CONTRACTS_REFUSED.value}")
+        owner = NOBODY if mode is None else mode.owner
+        kind = IncidentKind.CONTRACTS_REFUSED
+        open_incident(connection, kind, about="contracts", owner=owner, sentence=sentence, now=now)
+
+
+def _refusal(in_force: InForce) -> str:
+    """Why today's contracts are refused; empty where they are not."""
+    if not in_force.refused:
+        return ""
     told = " ".join(f"{fault.file} {fault.sentence}" for fault in in_force.refused[:TOLD_FAULTS])
     more = len(in_force.refused) - TOLD_FAULTS
-    open_incident(
-        connection,
-        IncidentKind.CONTRACTS_REFUSED,
-        about="contracts",
-        owner=NOBODY if mode is None else mode.owner,
-        sentence=(
-            f"Today's contracts are refused: {told}{f' And {more} more.' if more > 0 else ''} "
-            f"Batches run under the last good set, {in_force.contracts.fingerprint}. "
-            "Mend the files (`activation contracts check`); the next batch takes them by itself."
-        ),
-        now=now,
+    return (
+        f"Today's contracts are refused: {told}{f' And {more} more.' if more > 0 else ''} "
+        f"Batches run under the last good set, {in_force.contracts.fingerprint}. "
+        "Mend the files (`activation contracts check --against state`); the next batch takes them by itself."
     )
 
 

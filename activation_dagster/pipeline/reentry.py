@@ -24,7 +24,7 @@ from activation_dagster.domain.masking import masked
 from activation_dagster.domain.reasons import QuarantineReason
 from activation_dagster.domain.repairs import Change, Selection, Step, changes, mended, reentering
 from activation_dagster.errors import LakeDamaged, WrongUse
-from activation_dagster.pipeline.contracts_in_force import contracts_today
+from activation_dagster.pipeline.contracts_in_force import contracts_in_force
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.quarantine import EPOCH, WaitingEvent, quarantined, waiting
 from activation_dagster.pipeline.verdicts import Verdict, verdict_on
@@ -180,7 +180,7 @@ class _Entering:
     def run(self, select: Selection) -> ReentryReport:
         applies = bool(self.act.done_by)
         finished = finish_reentries(self.places) if applies else 0
-        contracts = contracts_today(self.places)
+        contracts = contracts_in_force(self.places).contracts
         for chunk in waiting(self.places, select):
             for event in chunk:
                 line = _line(event, self.steps)

@@ -10,7 +10,7 @@ from datetime import datetime
 from activation_dagster.destinations.protocol import Destination
 from activation_dagster.domain.destinations import Endpoint
 from activation_dagster.domain.sends import Receipt
-from activation_dagster.pipeline.contracts_in_force import contracts_today
+from activation_dagster.pipeline.contracts_in_force import contracts_serving
 from activation_dagster.pipeline.copy_sends import CopyReport, copy_sends
 from activation_dagster.pipeline.places import Places
 from activation_dagster.state.answers import answer, recover
@@ -44,7 +44,7 @@ def deliver(
     answers. A claim whose holder died is taken back first. `clock` is read at each claim and each answer. In the end
     the lake's copy of the ledger follows.
     """
-    contracts = contracts_today(places)
+    contracts = contracts_serving(places)
     endpoints = {
         (contract.name, endpoint.name): endpoint
         for contract in contracts.destinations.values()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from activation_dagster.domain.batches import Phase, PhaseReport, Provenance
 from activation_dagster.domain.contracts import EventContract, EventVersion
-from activation_dagster.lake.contract_sql import judgement, unjudged
 from activation_dagster.lake.envelope_sql import envelope_breaches
+from activation_dagster.lake.judging_sql import judge_events, unjudged
 from activation_dagster.lake.paths import text_at
+from activation_dagster.lake.routing_sql import Asked, numbered
 from activation_dagster.lake.tables import DUPLICATES, QUARANTINED, VALIDATED
 from activation_dagster.lake.taken_sql import drops
 from activation_dagster.pipeline.batch_run import BatchRun
@@ -45,24 +46,22 @@ def _judge(run: BatchRun) -> None:
         {"owner": "VARCHAR"},
         [] if run.contracts.envelope is None else [(run.contracts.envelope.owner,)],
     )
-    versions = _versions_asked_for(run)
-    engine.make(
-        "judged_events",
-        "\nunion all\n".join(
-            judgement(
-                contract,
-                version,
-                environment=run.batch.environment,
+    asked = numbered(
+        [
+            Asked(
+                contract=contract,
+                version=version,
                 used=run.contracts.used_properties(contract),
                 sums=run.contracts.sums(contract),
                 identifiers=_identifiers(run, (contract, version)),
             )
-            for contract, version in versions
-        ),
+            for contract, version in _versions_asked_for(run)
+        ]
     )
+    judge_events(engine, asked, environment=run.batch.environment)
     engine.make(
         "unjudged_events",
-        unjudged(versions, _identifiers(run), kept=run.contracts.kept_unknown, environment=run.batch.environment),
+        unjudged(asked, _identifiers(run), kept=run.contracts.kept_unknown, environment=run.batch.environment),
     )
     engine.view("validate/event_verdicts")
 
@@ -77,7 +76,7 @@ def _identifiers(run: BatchRun, *judged: tuple[EventContract, EventVersion]) -> 
 
 
 def _versions_asked_for(run: BatchRun) -> list[tuple[EventContract, EventVersion]]:
-    """The versions that judge some event, at least one; each one reads the batch once more."""
+    """The versions that judge some event, at least one."""
     asked = run.engine.rows(
         "select distinct event_type, case when event_type = 'track' then event_name end, event_version, source "
         "from ingested_events where fault is null"

@@ -16,7 +16,7 @@ from activation_dagster.domain.batches import Phase
 from activation_dagster.domain.reasons import IncidentKind
 from activation_dagster.domain.sends import NOT_SENT, STILL_OPEN, SendStatus
 from activation_dagster.errors import ContractsInvalid
-from activation_dagster.pipeline.contracts_in_force import contracts_today
+from activation_dagster.pipeline.contracts_in_force import contracts_serving
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.plan import waiting_segments
 from activation_dagster.state.bulk import select_in
@@ -267,7 +267,7 @@ def _sentence(sums: BatchSums) -> str:
 
 def owner_of(places: Places, kind: IncidentKind) -> str:
     try:
-        modes = contracts_today(places).failure_modes
+        modes = contracts_serving(places).failure_modes
     except ContractsInvalid:
         return NOBODY  # an incident with no owner is better than none
     mode = modes.get(f"incident.{kind.value}")

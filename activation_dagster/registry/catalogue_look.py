@@ -11,7 +11,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --soft: #a0a9b4; --line: #343b44; --paper: #14171b;
   --tint: #1d2127; --link: #8ab4f8; --good: #6fcf8a; --bad: #ff8f86; --mark: #6b5a00; --mark-ink: #fff7d1; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 74rem; padding: 2rem 1.25rem 4rem; background: var(--paper); color: var(--ink);
+body { margin: 0 auto; max-width: 84rem; padding: 2rem 1.25rem 4rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .25rem; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .75rem; }
@@ -42,6 +42,9 @@ td.number, th.number { text-align: right; white-space: nowrap; font-variant-nume
 .names li.hit { background: var(--mark); color: var(--mark-ink); border-color: transparent; }
 .tag { white-space: nowrap; }
 .added { color: var(--good); } .removed, .bad { color: var(--bad); }
+tbody th:has(.names) { min-width: 15rem; } td.number svg { margin-top: .5rem; }
+.bar { fill: var(--soft); } .bar.waits { fill: var(--bad); }
+table.days { width: auto; margin-top: .5rem; } table.days th, table.days td { padding: .25rem 1.5rem .25rem 0; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.5rem; margin: 1rem 0; }
 dt { color: var(--soft); } dd { margin: 0; }
 ul.plain { margin: .25rem 0 1rem; padding-left: 1.25rem; }

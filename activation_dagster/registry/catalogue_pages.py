@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from activation_dagster.domain.contracts import (
@@ -17,6 +17,7 @@ from activation_dagster.domain.contracts import (
 from activation_dagster.domain.envelope import ENVELOPE, EnvelopeContract
 from activation_dagster.domain.version_differences import differences, further_rules
 from activation_dagster.registry.catalogue_look import SCRIPT, STYLE, policy
+from activation_dagster.registry.catalogue_trend import SeenOn, bars, days
 from activation_dagster.registry.contract_set import ContractSet, Owner
 from activation_dagster.registry.html_elements import Child, Html, element, render
 from activation_dagster.registry.uses import Use, uses_of
@@ -36,9 +37,13 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """What is shown: the contracts, what was seen by (event, version), and examples as text by (event, version)."""
+    """What is shown: the contracts, what was seen by (event, version), and examples as text by (event, version).
+
+    `trend`: by event, what was seen on each of the same days of arrival, oldest first.
+    """
 
     contracts: ContractSet
+    trend: Mapping[str, Sequence[SeenOn]] = field(default_factory=dict[str, Sequence[SeenOn]])
     seen: Mapping[tuple[str, str], Seen] = field(default_factory=dict[tuple[str, str], Seen])
     examples: Mapping[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
 
@@ -147,12 +152,14 @@ def _index_row(catalogue: Catalogue, contract: EventContract) -> Html:
         element("td", owner.name, class_="whole"),
         element("td", contract.criticality.value.replace("_", " "), class_="whole"),
         element("td", contract.newest.version),
-        element("td", _readers(uses), class_="whole"),
+        element("td", _readers(uses)),
     ]
     if catalogue.seen:
-        seen = [catalogue.seen.get((contract.slug, version.version)) for version in contract.versions]
-        total = Seen(accepted=sum(one.accepted for one in seen if one), waiting=sum(one.waiting for one in seen if one))
-        cells += [element("td", f"{total.accepted + total.waiting:,}", class_="number"), _waiting(total)]
+        seen = [one for (slug, _), one in catalogue.seen.items() if slug == contract.slug]
+        total = Seen(accepted=sum(one.accepted for one in seen), waiting=sum(one.waiting for one in seen))
+        trend = catalogue.trend.get(contract.slug)
+        drawn = element("div", bars(trend)) if trend else None
+        cells += [element("td", f"{total.accepted + total.waiting:,}", drawn, class_="number"), _waiting(total)]
     return element("tr", cells, data_text=" ".join(read).lower())
 
 
@@ -214,6 +221,10 @@ def _event(catalogue: Catalogue, contract: EventContract) -> str:
             element("h1", contract.name),
             element("p", contract.description),
             element("dl", [[element("dt", word), element("dd", said)] for word, said in facts]),
+            days(catalogue.trend.get(contract.slug, ())),
+            element("p", _unjudged(catalogue.seen[contract.slug, ""]), class_="soft")
+            if (contract.slug, "") in catalogue.seen
+            else None,
             [_version(catalogue, contract, number, uses) for number in reversed(range(len(contract.versions)))],
         ),
     )
@@ -302,6 +313,10 @@ def _version(
         [element("h3", "Examples"), element("pre", element("code", examples), tabindex="0")] if examples else None,
         aria_labelledby=version.version,
     )
+
+
+def _unjudged(seen: Seen) -> str:
+    return f"{seen.waiting:,} events wait in quarantine that no version judged: `activation quarantine list` says why."
 
 
 def _judged(seen: Seen | None) -> str:

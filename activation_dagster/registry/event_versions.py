@@ -111,7 +111,7 @@ def _mistakes_inside(
     owners: Collection[str],
     kinds: Collection[str],
 ) -> Iterator[Mistake]:
-    for name in required:
+    for name in dict.fromkeys(required):
         if name not in properties:
             hint = suggestion(name, list(properties))
             yield f"{path}required", f"names property '{name}', which is not among its properties.{hint}"

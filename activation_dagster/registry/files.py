@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -17,7 +20,37 @@ S = TypeVar("S", bound=BaseModel)
 SENTENCES = {
     "missing": "is missing; add it",
     "extra_forbidden": "is not a key of this file; remove it",
+    "string_type": "is no text; write one, in quotes where YAML would read something else",
+    "string_too_short": "is too short; write more",
+    "too_short": "is empty, or holds too little; add to it",
+    "list_type": "is no list; write one",
+    "dict_type": "is no set of names and values; write one",
+    "model_type": "is no set of names and values; write one",
+    "bool_type": "is neither true nor false; write one of them",
+    "int_type": "is no whole number; write one",
+    "float_type": "is no number; write one",
 }
+_CHOICES = ("enum", "literal_error")
+_LONGEST_WORD = 40
+_MOST_TRIES = 30
+"""So often a file is read again without what was wrong in it; each time at least one thing less is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names that a file gives, to look references up in; one that stands in what could not be read may be right."""
+
+    known: tuple[str, ...]
+    unread: str = ""
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.known or (bool(self.unread) and isinstance(name, str) and name in self.unread)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.known)
+
+    def __len__(self) -> int:
+        return len(self.known)
 
 
 if TYPE_CHECKING:
@@ -77,9 +110,16 @@ def parsed(text: str, *, is_json: bool) -> Any:
 def sentences_of(error: ValidationError, shape: type[BaseModel]) -> list[tuple[str, str]]:
     """Each mistake that a shape found: its path inside the file, and a sentence saying what to do."""
     found: list[tuple[str, str]] = []
-    for mistake in error.errors(include_url=False, include_input=False):
-        where = mistake["loc"]
+    for mistake in error.errors(include_url=False):
+        where, written = mistake["loc"], mistake["input"]
         sentence = SENTENCES.get(mistake["type"], mistake["msg"])
+        choices = str(mistake.get("ctx", {}).get("expected", "")) if mistake["type"] in _CHOICES else ""
+        if choices:
+            is_word = isinstance(written, str) and len(written) <= _LONGEST_WORD
+            sentence = (
+                f"is '{written}', which is none of" if is_word else "is none of"
+            ) + f" {choices}; write one of them."
+            sentence += suggestion(str(written), re.findall("'([^']*)'", choices)) if is_word else ""
         if mistake["type"] == "extra_forbidden":
             sentence += "." + suggestion(str(where[-1]), _known_keys(shape, where[:-1]))
         if not sentence.endswith("?"):
@@ -90,21 +130,73 @@ def sentences_of(error: ValidationError, shape: type[BaseModel]) -> list[tuple[s
 
 def read_shape(path: Path, root: Path, shape: type[S], faults: list[Fault]) -> S | None:
     """The file at `path` (JSON or YAML) in its shape; None after adding every fault found to `faults`."""
+    found, is_whole = read_partly(path, root, shape, faults)
+    return found if is_whole else None
+
+
+def read_partly(
+    path: Path, root: Path, shape: type[S], faults: list[Fault], *, stand_ins: Mapping[str, Any] | None = None
+) -> tuple[S | None, bool]:
+    """The file in its shape without what is wrong in it, so that the rest is looked at too; and whether it is whole.
+
+    Every fault found is added to `faults`. `stand_ins` are put where a key that the file must have is missing or wrong.
+    """
     name = path.relative_to(root).as_posix()
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         faults.append(Fault(file=name, path="", sentence="cannot be read as UTF-8 text; write it again."))
-        return None
+        return None, False
     try:
         content = parsed(text, is_json=path.suffix == ".json")
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
         kind = "JSON" if path.suffix == ".json" else "YAML"
         why = " ".join(str(error).split())
         faults.append(Fault(file=name, path="", sentence=f"is no sound {kind} ({why}); mend it there."))
-        return None
+        return None, False
     try:
-        return shape.model_validate(content)
+        return shape.model_validate(content), True
     except ValidationError as error:
         faults += [Fault(file=name, path=where, sentence=said) for where, said in sentences_of(error, shape)]
+        return _rest(content, error, shape, stand_ins or {}), False
+
+
+def _rest(content: Any, error: ValidationError, shape: type[S], stand_ins: Mapping[str, Any]) -> S | None:
+    """What is left of a file once what is wrong in it is taken out; None where nothing can be."""
+    if not isinstance(content, dict):
         return None
+    left = cast("dict[Any, Any]", content)
+    for _ in range(_MOST_TRIES):
+        wrong = {mistake["loc"]: _reached(left, mistake["loc"]) for mistake in error.errors(include_url=False)}
+        for place, reached in wrong.items():
+            if not reached and (not place or place[0] not in stand_ins):
+                return None
+            if not reached:
+                left[place[0]] = stand_ins[str(place[0])]
+        for reached in sorted({one for one in wrong.values() if one}, key=len, reverse=True):
+            _take_out(left, reached)
+        try:
+            return shape.model_validate(left)
+        except ValidationError as next_error:
+            error = next_error
+    return None
+
+
+def _reached(content: Any, place: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """So much of a mistake's place as leads through names to something that is there."""
+    held = content
+    for depth, step in enumerate(place):
+        if not isinstance(held, dict) or step not in held:
+            return place[:depth]
+        held = cast("dict[Any, Any]", held)[step]
+    return place
+
+
+def _take_out(content: dict[Any, Any], reached: tuple[int | str, ...]) -> None:
+    """Take a key out, and a property out of what is required beside it."""
+    held: list[dict[Any, Any]] = [content]
+    for step in reached[:-1]:
+        held.append(held[-1][step])
+    del held[-1][reached[-1]]
+    if reached[-2:-1] == ("properties",) and isinstance(beside := held[-2].get("required"), list):
+        beside[:] = [name for name in cast("list[Any]", beside) if name != reached[-1]]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from activation_dagster.domain.audiences import (
     Audience,
@@ -29,7 +31,7 @@ from activation_dagster.registry.envelope import read_envelope
 from activation_dagster.registry.event_terms import lifecycle_of, mistakes_of_terms
 from activation_dagster.registry.event_versions import mistakes_of, version_of
 from activation_dagster.registry.examples import ENDING, mistakes_of_examples
-from activation_dagster.registry.files import read_shape, suggestion
+from activation_dagster.registry.files import Names, S, read_partly, suggestion
 from activation_dagster.registry.readers import mistakes_of_readers
 from activation_dagster.registry.source_files import SOURCES_FILE, read_sources
 from activation_dagster.registry.unknown_events import read_unknown_events
@@ -43,6 +45,34 @@ PLACE = re.compile(
     rf"({'|'.join(SINGLE)})\.yaml|(({'|'.join([*FOLDERS, REPAIRS])})|events/[^/]+|{ENVELOPE})/[^/]+\.(yaml|json)"
 )
 """Where a contract file stands; a file elsewhere would be a promise that nobody reads."""
+
+
+_NOBODY = ""
+_GIVES = {
+    "owners": ("owner",),
+    "identity": ("identifier kind",),
+    "events": ("event", "property"),
+    "consent": ("purpose", "channel", "region"),
+    "audiences": ("audience",),
+    "destinations": ("destination", "endpoint"),
+}
+"""What other files name of each file or folder."""
+
+
+def _stand_ins(path: Path, shape: type[Any]) -> dict[str, Any]:
+    """What stands where an event's file says nothing that can be read, so that the rest of it can be looked at."""
+    if shape is shapes.EventFile:
+        return {"owner": _NOBODY, "criticality": "standard", "description": ""}
+    if shape is shapes.VersionFile:
+        return {"event_name": _NOBODY, "version": path.stem, "properties": {}}
+    return {}
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 class _Loading:
@@ -60,6 +90,26 @@ class _Loading:
         self.workflows: dict[str, Workflow] = {}
         self.purposes: dict[str, Purpose] = {}
         self.kinds: set[str] = set()
+        self.partly: set[str] = set()
+        self.unread: dict[str, str] = {}
+
+    def read(self, path: Path, shape: type[S]) -> S | None:
+        """A file in its shape, or what is left of it without its mistakes, so that all else is told at once.
+
+        What other files name may stand in the part that is not there, so its text is kept: nobody is told that a name
+        does not exist because the file that gives it has a mistake.
+        """
+        name = path.relative_to(self.root).as_posix()
+        found, is_whole = read_partly(path, self.root, shape, self.faults, stand_ins=_stand_ins(path, shape))
+        if not is_whole:
+            self.partly.add(name)
+            for what in _GIVES.get(name.split("/")[0].removesuffix(".yaml"), ()):
+                self.unread[what] = self.unread.get(what, "") + _text_of(path)
+        return found
+
+    def names(self, what: str, known: Iterable[str]) -> Names:
+        """Names to look references up in."""
+        return Names(tuple(known), self.unread.get(what, ""))
 
     def fault(self, file: str, path: str, sentence: str) -> None:
         self.faults.append(Fault(file=file, path=path, sentence=sentence))
@@ -70,11 +120,14 @@ class _Loading:
         """Whether a reference leads somewhere; a fault with a suggestion when it does not."""
         if name in among:
             return True
+        if name in self.names(what, ()):
+            return False
         self.fault(file, path, f"names {what} '{name}', which is not {where}.{suggestion(name, list(among))}")
         return False
 
     def owner(self, file: str, name: str) -> None:
-        self.known(file, "owner", "owner", name, dict(self.owners), "in owners.yaml")
+        if name != _NOBODY:
+            self.known(file, "owner", "owner", name, dict(self.owners), "in owners.yaml")
 
     def files(self, folder: str) -> list[Path]:
         found = sorted(path for path in (self.root / folder).glob("*") if path.suffix in (".yaml", ".json"))
@@ -101,7 +154,7 @@ class _Loading:
     # -- one kind of file each ------------------------------------------------------------------------------------
 
     def read_owners(self) -> None:
-        shape = read_shape(self.root / "owners.yaml", self.root, shapes.OwnerFile, self.faults)
+        shape = self.read(self.root / "owners.yaml", shapes.OwnerFile)
         for slug, owner in shape.owners.items() if shape else ():
             self.owners[slug] = Owner(slug=slug, name=owner.name, contact=owner.contact)
 
@@ -116,21 +169,24 @@ class _Loading:
             if not about_path.exists():
                 self.fault(name, "", "has no contract.yaml that names its owner; add one.")
                 continue
-            about = read_shape(about_path, self.root, shapes.EventFile, self.faults)
+            about = self.read(about_path, shapes.EventFile)
             files = [path for path in sorted(folder.glob("*")) if path.suffix in (".yaml", ".json")]
+            promised = [path for path in files if path.name != "contract.yaml" and not path.stem.endswith(ENDING)]
             versions = [
-                (path, shape)
-                for path in files
-                if path.name != "contract.yaml" and not path.stem.endswith(ENDING)
-                if (shape := read_shape(path, self.root, shapes.VersionFile, self.faults)) is not None
+                (path, shape) for path in promised if (shape := self.read(path, shapes.VersionFile)) is not None
             ]
-            if about is None:
-                continue
-            self.owner(f"{name}/contract.yaml", about.owner)
-            self.event(folder.name, about, versions)
-            self.examples(folder, [path for path in files if path.stem.endswith(ENDING)])
+            if about is not None:
+                self.owner(f"{name}/contract.yaml", about.owner)
+                self.event(folder.name, about, promised, versions)
+            self.examples(folder, promised, [path for path in files if path.stem.endswith(ENDING)])
 
-    def event(self, slug: str, about: shapes.EventFile, versions: list[tuple[Path, shapes.VersionFile]]) -> None:
+    def event(
+        self,
+        slug: str,
+        about: shapes.EventFile,
+        files: list[Path],
+        versions: list[tuple[Path, shapes.VersionFile]],
+    ) -> None:
         built: list[EventVersion] = []
         names: set[str] = set()
         for path, shape in versions:
@@ -140,12 +196,19 @@ class _Loading:
             if about.call is not Call.TRACK and shape.event_name != about.call:
                 self.fault(name, "event_name", f"must be '{about.call}' for an {about.call} contract.")
             fills = about.call not in (Call.IDENTIFY, Call.GROUP)
-            for where, sentence in mistakes_of(shape, owners=self.owners, kinds=self.kinds, fills=fills):
+            kinds = self.names("identifier kind", self.kinds)
+            for where, sentence in mistakes_of(
+                shape, owners=self.names("owner", self.owners), kinds=kinds, fills=fills
+            ):
                 self.fault(name, where, sentence)
-            names.add(shape.event_name)
+            names |= {shape.event_name} - {_NOBODY}
             built.append(version_of(shape, lifecycle_of(about, shape.version)))
-        if not built:
-            self.fault(f"events/{slug}", "", "has no version file that could be read; add v1.yaml.")
+        if not files:
+            self.fault(f"events/{slug}", "", "has no version file; add v1.yaml.")
+        published = [path.stem for path in files]
+        for where, sentence in mistakes_of_terms(about, published, owners=self.names("owner", self.owners)):
+            self.fault(f"events/{slug}/contract.yaml", where, sentence)
+        if not names:
             return
         if len(names) > 1:
             self.fault(f"events/{slug}", "event_name", f"differs between its versions ({', '.join(sorted(names))}).")
@@ -153,9 +216,6 @@ class _Loading:
         for other in self.events.values():
             if other.call == about.call and other.name == event_name:
                 self.fault(f"events/{slug}", "event_name", f"is '{event_name}', as in events/{other.slug}; keep one.")
-        published = [version.version for version in built]
-        for where, sentence in mistakes_of_terms(about, published, owners=self.owners):
-            self.fault(f"events/{slug}/contract.yaml", where, sentence)
         self.events[slug] = EventContract(
             slug=slug,
             call=about.call,
@@ -174,22 +234,30 @@ class _Loading:
             pinned=about.pinned,
         )
 
-    def examples(self, folder: Path, files: list[Path]) -> None:
-        """Each version's examples; that each version has some is asked of today's files only (`load_contracts`)."""
-        contract = self.events.get(folder.name)
-        if not self.needs_examples or contract is None:
+    def examples(self, folder: Path, versions: list[Path], files: list[Path]) -> None:
+        """Each version's examples; that each version has some is asked of today's files only (`load_contracts`).
+
+        Those of a file with mistakes are read and not tried: what it promises is not known.
+        """
+        if not self.needs_examples:
             return
+        contract = self.events.get(folder.name)
+        built = {} if contract is None else {version.version: version for version in contract.versions}
         by_version = {path.stem.removesuffix(ENDING): path for path in files}
-        for version in contract.versions:
-            path = by_version.pop(version.version, None)
+        for promised in versions:
+            name, version = promised.stem, built.get(promised.stem)
+            path = by_version.pop(name, None)
             if path is None:
-                advice = f"add {version.version}{ENDING}.yaml with one event that keeps it and one that does not."
-                self.fault(f"events/{folder.name}/{version.version}", "", f"has no examples; {advice}")
-            elif (shape := read_shape(path, self.root, shapes.ExamplesFile, self.faults)) is not None:
+                advice = f"add {name}{ENDING}.yaml with one event that keeps it and one that does not."
+                self.fault(f"events/{folder.name}/{name}", "", f"has no examples; {advice}")
+                continue
+            shape = self.read(path, shapes.ExamplesFile)
+            is_known = {at.relative_to(self.root).as_posix() for at in (promised, path)}.isdisjoint(self.partly)
+            if shape is not None and contract is not None and version is not None and is_known:
                 for where, sentence in mistakes_of_examples(contract, version, shape):
                     self.fault(path.relative_to(self.root).as_posix(), where, sentence)
         for name, path in by_version.items():
-            hint = suggestion(name, [version.version for version in contract.versions])
+            hint = suggestion(name, [promised.stem for promised in versions])
             self.fault(
                 path.relative_to(self.root).as_posix(), "", f"is of a version '{name}' that does not exist.{hint}"
             )
@@ -215,7 +283,7 @@ class _Loading:
                 self.events = {slug: _from(contract, source) for slug, contract in self.events.items()}
 
     def read_identity(self) -> IdentityRules | None:
-        shape = read_shape(self.root / "identity.yaml", self.root, shapes.IdentityFile, self.faults)
+        shape = self.read(self.root / "identity.yaml", shapes.IdentityFile)
         if shape is None:
             return None
         self.owner("identity.yaml", shape.owner)
@@ -246,7 +314,7 @@ class _Loading:
         )
 
     def read_consent(self) -> tuple[ConsentRules, tuple[str, ...]] | None:
-        shape = read_shape(self.root / "consent.yaml", self.root, shapes.ConsentFile, self.faults)
+        shape = self.read(self.root / "consent.yaml", shapes.ConsentFile)
         if shape is None:
             return None
         self.owner("consent.yaml", shape.owner)
@@ -285,7 +353,7 @@ class _Loading:
 
     def consent_mapping(self, path: Path) -> ConsentMapping | None:
         name = path.relative_to(self.root).as_posix()
-        shape = read_shape(path, self.root, shapes.ConsentMappingFile, self.faults)
+        shape = self.read(path, shapes.ConsentMappingFile)
         if shape is None:
             return None
         self.owner(name, shape.owner)
@@ -314,7 +382,7 @@ class _Loading:
     def read_audiences(self) -> None:
         for path in self.files("audiences"):
             name = path.relative_to(self.root).as_posix()
-            shape = read_shape(path, self.root, shapes.AudienceFile, self.faults)
+            shape = self.read(path, shapes.AudienceFile)
             if shape is None:
                 continue
             self.owner(name, shape.owner)
@@ -375,7 +443,7 @@ class _Loading:
     def read_destinations(self) -> None:
         for path in self.files("destinations"):
             name = path.relative_to(self.root).as_posix()
-            shape = read_shape(path, self.root, shapes.DestinationFile, self.faults)
+            shape = self.read(path, shapes.DestinationFile)
             if shape is None:
                 continue
             self.owner(name, shape.owner)
@@ -392,7 +460,7 @@ class _Loading:
     def read_workflows(self) -> None:
         for path in self.files("workflows"):
             name = path.relative_to(self.root).as_posix()
-            shape = read_shape(path, self.root, shapes.WorkflowFile, self.faults)
+            shape = self.read(path, shapes.WorkflowFile)
             if shape is None:
                 continue
             self.owner(name, shape.owner)
@@ -448,7 +516,7 @@ class _Loading:
         return EventTrigger(event=shape.trigger.event, where=shape.trigger.where)
 
     def read_failure_modes(self) -> dict[str, FailureMode]:
-        shape = read_shape(self.root / "failure_modes.yaml", self.root, shapes.FailureModesFile, self.faults)
+        shape = self.read(self.root / "failure_modes.yaml", shapes.FailureModesFile)
         found: dict[str, FailureMode] = {}
         for group in shapes.FailureModesFile.model_fields if shape else ():
             for code, mode in getattr(shape, group).items():
@@ -522,9 +590,13 @@ def load_contracts(root: Path, *, environment: str, needs_examples: bool = True)
     loading.read_workflows()
     failure_modes = loading.read_failure_modes()
     envelope = read_envelope(
-        root, loading.faults, owners=loading.owners, kinds=loading.kinds, needs_examples=needs_examples
+        root,
+        loading.faults,
+        owners=loading.names("owner", loading.owners),
+        kinds=loading.names("identifier kind", loading.kinds),
+        needs_examples=needs_examples,
     )
-    kept_unknown = read_unknown_events(root, loading.faults, owners=loading.owners)
+    kept_unknown = read_unknown_events(root, loading.faults, owners=loading.names("owner", loading.owners))
     loading.strays()
     for stem, where, sentence in mistakes_of_readers(
         events=loading.events,

@@ -24,6 +24,7 @@ from activation_dagster.domain.contracts import (
     PropertyType,
     judge,
 )
+from activation_dagster.domain.formats import Format
 from activation_dagster.domain.proposals import Proposal
 from activation_dagster.errors import WrongUse
 from activation_dagster.registry.examples import ENDING
@@ -91,7 +92,7 @@ def _fitting(rule: PropertyRule) -> Any:
         return rule.enum[0]
     match rule.type:
         case PropertyType.STRING:
-            return "a text"
+            return _MADE_UP[rule.format] if rule.format else _text_of_length(rule)
         case PropertyType.BOOLEAN:
             return True
         case PropertyType.TIMESTAMP:
@@ -99,15 +100,30 @@ def _fitting(rule: PropertyRule) -> Any:
         case PropertyType.DATE:
             return "2026-01-31"
         case PropertyType.OBJECT:
-            return {}
+            return {inner.name: _fitting(inner) for inner in rule.properties}
         case PropertyType.ARRAY:
-            return []
+            return [] if rule.items is None else [_fitting(rule.items)]
         case PropertyType.NUMBER:
             return next((bound for bound in (rule.minimum, rule.maximum) if bound is not None), 1)
         case PropertyType.INTEGER:
             if rule.minimum is not None:
                 return math.ceil(rule.minimum)
             return 1 if rule.maximum is None else math.floor(rule.maximum)
+
+
+_MADE_UP = {
+    Format.EMAIL: "a.name@example.com",
+    Format.URI: "https://example.com/page",
+    Format.UUID: "8c5e9f5e-3b5a-4c56-9d5a-2f4b8f4d1a11",
+    Format.PHONE: "+491701234567",
+    Format.COUNTRY: "DE",
+    Format.CURRENCY: "EUR",
+}
+
+
+def _text_of_length(rule: PropertyRule) -> str:
+    text = "a text".ljust(rule.min_length or 0, "x")
+    return text if rule.max_length is None else text[: rule.max_length]
 
 
 def examples_text(proposal: Proposal) -> str:

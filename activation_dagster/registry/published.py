@@ -38,30 +38,27 @@ class PublishedReport:
 
 
 def check_against(
-    root: Path, ref: str, *, consumers: Mapping[str, Collection[str]], owners: Collection[str]
+    root: Path, ref: str, *, consumers: Mapping[str, Collection[str]], owners: Collection[str] | None
 ) -> PublishedReport:
     """Hold the versions under `root` (contracts/) to those at a git ref.
 
     `consumers` are the owners of what reads an event, by the event's folder; a version that breaks must name them.
+    `owners` are all there are; None where the contracts could not be read, and so nobody knows.
     Raises WrongUse for a ref that does not exist or a folder outside a repository, MendTheEnvironment without git.
     """
-    there = {name: content for name, content in _files_at(root, ref).items() if _is_version(name)}
-    faults = faults_against(root, there, published=f"at {ref}", consumers=consumers, owners=owners)
-    new = sorted(path.relative_to(root).as_posix() for path in _version_paths(root))
-    return PublishedReport(
-        ref=ref, published=len(there), new=tuple(name for name in new if name not in there), faults=faults
-    )
+    return report_against(root, _files_at(root, ref), ref, published=f"at {ref}", consumers=consumers, owners=owners)
 
 
-def faults_against(
+def report_against(
     root: Path,
     files: Mapping[str, bytes],
+    ref: str,
     *,
     published: str,
     consumers: Mapping[str, Collection[str]],
-    owners: Collection[str],
-) -> tuple[Fault, ...]:
-    """How the versions under `root` break with contract files of before, by their path below it; others are left out.
+    owners: Collection[str] | None,
+) -> PublishedReport:
+    """How the versions under `root` stand beside contract files of before, by their path below it; others are left out.
 
     `published` says where those stood, as in "was published <published> and is gone". The rest is as for a ref.
     """
@@ -82,7 +79,8 @@ def faults_against(
     ]
     for name in sorted(here.keys() - there.keys()):
         faults += _faults_of_new(root, here[name], there, consumers=consumers, owners=owners)
-    return tuple(sorted(faults))
+    new = tuple(sorted(here.keys() - there.keys()))
+    return PublishedReport(ref=ref, published=len(there), new=new, faults=tuple(sorted(faults)))
 
 
 def _version_paths(root: Path) -> list[Path]:
@@ -114,7 +112,7 @@ def _faults_of_new(
     there: Mapping[str, bytes],
     *,
     consumers: Mapping[str, Collection[str]],
-    owners: Collection[str],
+    owners: Collection[str] | None,
 ) -> list[Fault]:
     name, folder = path.relative_to(root).as_posix(), path.parent
     mine, promised = numbers_of(path.stem), folder.relative_to(root).as_posix()
@@ -208,7 +206,9 @@ def _unneeded(name: str, declared: Any) -> list[Fault]:
     return [Fault(file=name, path=BREAKING, sentence="declares a break, and nothing breaks; remove it.")]
 
 
-def _declaration_faults(name: str, declared: Any, readers: Collection[str], owners: Collection[str]) -> list[Fault]:
+def _declaration_faults(
+    name: str, declared: Any, readers: Collection[str], owners: Collection[str] | None
+) -> list[Fault]:
     """What a declared break lacks: how to migrate, and the owners of everything that reads the event."""
     given = cast("dict[str, Any]", declared) if isinstance(declared, dict) else {}
     faults: list[Fault] = []
@@ -219,7 +219,7 @@ def _declaration_faults(name: str, declared: Any, readers: Collection[str], owne
     names = [str(owner) for owner in cast("list[Any]", named)] if isinstance(named, list) else []
     where = f"{BREAKING}.owners"
     for owner in names:
-        if owner not in owners:
+        if owners is not None and owner not in owners:
             sentence = f"names owner '{owner}', which is not in owners.yaml.{suggestion(owner, list(owners))}"
             faults.append(Fault(file=name, path=where, sentence=sentence))
     missing = sorted(set(readers) - set(names))

@@ -18,6 +18,9 @@ COLUMNS = ("incident_id", "kind", "opened_at", "batch_id", "owner", "sentence")
 NOBODY = "on_call"
 """Who gets an incident while the contracts, which say whose it is, cannot be read."""
 
+ITSELF = "activation"
+"""Who closes an incident whose cause is seen to be gone."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
@@ -62,9 +65,13 @@ def open_incident(
         occurrence += 1
 
 
-def list_incidents(connection: Connection, *, is_open: bool | None = None, limit: int = 1_000) -> tuple[Incident, ...]:
-    """Incidents, the newest first; with `is_open` only those that are (or are no longer) open."""
+def list_incidents(
+    connection: Connection, *, is_open: bool | None = None, kind: IncidentKind | None = None, limit: int = 1_000
+) -> tuple[Incident, ...]:
+    """Incidents, the newest first; with `is_open` only those that are (or are no longer) open, and of one kind."""
     query = select(incidents).order_by(incidents.c.opened_at.desc(), incidents.c.incident_id).limit(limit)
+    if kind is not None:
+        query = query.where(incidents.c.kind == kind.value)
     if is_open is not None:
         query = query.where(incidents.c.resolved_at.is_(None) if is_open else incidents.c.resolved_at.is_not(None))
     return tuple(

@@ -37,6 +37,9 @@ def test_with_events_every_version_says_how_many_wait(home: Path, tmp_path: Path
     assert "In quarantine" in (tmp_path / "docs" / "index.html").read_text(encoding="utf-8")
     page = (tmp_path / "docs" / "events" / "product_purchased.html").read_text(encoding="utf-8")
     assert "It has judged" in page
+    assert "Day by day" in page
+    index = (tmp_path / "docs" / "index.html").read_text(encoding="utf-8")
+    assert "14 days to " in index
 
 
 def test_a_page_of_an_event_that_is_gone_goes_and_a_foreign_page_is_never_written_over(

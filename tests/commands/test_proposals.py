@@ -88,6 +88,77 @@ def test_a_new_signal_is_proposed_with_types_enumeration_and_personal_data(contr
     assert "inside looks[] (400 objects): look_id string 100 %, score number 100 %" in files["v1.yaml"]
 
 
+def messy(count: int = 300) -> list[dict[str, Any]]:
+    """Traffic as it comes: lists of objects and of scalars, kinds that vary, dirt of under half a per cent."""
+    return [
+        {
+            "type": "track",
+            "event": "Basket Shared",
+            "anonymousId": f"a{number % 41}",
+            "properties": {
+                "items": [
+                    {
+                        "sku": f"S{number}", "price": 9.5, "sizes": ["s", "m"][: number % 3],
+                        "buyer": {"email": f"b{number}@x.example"},
+                    }
+                    for _ in range(1 + number % 3)
+                ],
+                "tags": ["new", "sale"],
+                "counts": [1, 2, 3],
+                "mixed": [1, "two"][number % 2],
+                "grab bag": [1, "two", None, [3]],
+                "address": {"country": "DE", "lines": [["a", "b"]], "varying": number if number % 2 else "text"},
+                "currency": "EUR",
+                "link": f"https://shop.example/{number}",
+                "is_gift": number != 7 if number % 100 else "yes" if number == 100 else True,
+                "empty": {}, "nothing": None, "none": [],
+                **({"naïve": 1, "a.b": 2} if number % 5 else {}),
+            },
+        }
+        for number in range(count)
+    ]  # fmt: skip
+
+
+def test_a_proposal_of_messy_traffic_says_what_stands_inside_and_passes_the_check(
+    contracts: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "messy.ndjson"
+    file.write_text("\n".join(map(json.dumps, messy())), encoding="utf-8")
+    run("infer", "--from", str(file), "--write", "--owner", "growth")
+    folder = contracts / "events" / "basket_shared"
+    found = yaml.safe_load((folder / "v1.yaml").read_text())["properties"]
+    assert found["items"]["items"] == {
+        "type": "object",
+        "properties": {
+            "buyer": {
+                "type": "object",
+                "properties": {"email": {"type": "string", "format": "email", "pii": True}},
+                "required": ["email"],
+            },
+            "price": {"type": "number"},
+            "sizes": {"type": "array", "items": {"type": "string"}},
+            "sku": {"type": "string"},
+        },
+        "required": ["buyer", "price", "sizes", "sku"],
+    }
+    assert (found["tags"], found["counts"]) == (
+        {"type": "array", "items": {"type": "string"}},
+        {"type": "array", "items": {"type": "integer"}},
+    )
+    assert found["grab bag"] == {"type": "array"}
+    assert found["address"]["properties"]["lines"] == {"type": "array", "items": {"type": "array"}}
+    assert set(found["address"]["properties"]) == {"country", "lines"}
+    assert found["link"]["format"] == "uri"
+    told = (folder / "v1.yaml").read_text()
+    assert "without a rule: varying" in told
+    assert "items of grab bag: 300 string, 300 number, 300 array; MIXED, so no rule for items" in told
+    assert run("check").exit_code == 0
+    contract = load_contracts(contracts, environment="demo").events["basket_shared"]
+    waiting = [one for one in messy() if judge(contract, contract.newest, one["properties"])]
+    assert len(waiting) == 150, "only what is of two types by halves"
+    assert all(isinstance(one["properties"]["mixed"], int) for one in waiting)
+
+
 def test_no_value_of_a_person_is_printed(contracts: Path, traffic: Path) -> None:
     printed = run("infer", "--from", str(traffic)).output
     assert "shirt" in printed

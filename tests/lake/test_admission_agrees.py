@@ -25,9 +25,10 @@ from activation_dagster.domain.contracts import (
     PropertyType,
     Undeclared,
 )
-from activation_dagster.lake.contract_sql import judgement, unjudged
 from activation_dagster.lake.engine import Engine
 from activation_dagster.lake.envelope_sql import envelope_breaches
+from activation_dagster.lake.judging_sql import judge_events, unjudged
+from activation_dagster.lake.routing_sql import Asked, numbered
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SOURCES = ["web", "app", "warehouse"]
@@ -118,9 +119,9 @@ def test_terms_mean_the_same_in_bulk_and_plainly(
         "json_transform('{\"p\":' || coalesce(properties, 'null') || '}', '{\"p\": \"JSON\"}').p as properties "
         "from given_events",
     )
-    versions = [(contract, version) for version in contract.versions]
-    engine.make("judged_events", "\nunion all\n".join(judgement(*pair, environment="demo") for pair in versions))
-    engine.make("unjudged_events", unjudged(versions))
+    asked = numbered([Asked(contract=contract, version=version) for version in contract.versions])
+    judge_events(engine, asked, environment="demo")
+    engine.make("unjudged_events", unjudged(asked))
     engine.make("envelope_breaches", envelope_breaches(None))
     named = {"contract": "VARCHAR", "call": "VARCHAR", "name": "VARCHAR"}
     engine.put("contracts", named, [(contract.slug, "track", contract.name)])

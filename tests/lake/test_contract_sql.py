@@ -30,8 +30,9 @@ from activation_dagster.domain.lexical import read_event
 from activation_dagster.domain.patterns import fault_of_pattern
 from activation_dagster.domain.reasons import QuarantineReason
 from activation_dagster.domain.times import read_date, read_instant
-from activation_dagster.lake.contract_sql import BASE, judgement, unjudged
 from activation_dagster.lake.engine import Engine
+from activation_dagster.lake.judging_sql import MAX_OTHER_NAMES, grouped, judge_events, unjudged
+from activation_dagster.lake.routing_sql import BASE, Asked, numbered
 from tests.domain.plain_job import millionths
 from tests.domain.spellings import assembled_instants, dates, instants, no_instants
 
@@ -78,9 +79,11 @@ def in_bulk(
         from (select ordinal, null::varchar as fault, json_transform(line, '{SECTIONS}') as e from lines)
         """,
     )
-    versions = [(one, version) for one in contracts for version in one.versions]
-    engine.make("judged_events", "\nunion all\n".join(judgement(*pair, used=used, sums=sums) for pair in versions))
-    engine.make("unjudged_events", unjudged(versions))
+    asked = numbered(
+        [Asked(contract=one, version=version, used=used, sums=sums) for one in contracts for version in one.versions]
+    )
+    judge_events(engine, asked)
+    engine.make("unjudged_events", unjudged(asked))
     counted = "select ordinal from judged_events union all select ordinal from unjudged_events order by ordinal"
     assert [row[0] for row in engine.rows(counted)] == list(range(len(lines)))  # each event has one place
     found: dict[int, list[Judged]] = {}
@@ -618,3 +621,43 @@ def test_each_call_is_judged_by_its_own_contract_and_no_other(engine: Engine) ->
         0: [("properties.a: type string",)],
         1: [("traits.a: type integer",)],
     }
+
+
+@settings(max_examples=25)
+@given(st.lists(rule_lists, min_size=2, max_size=3), st.data())
+def test_contracts_judged_in_one_pass_share_tests_and_keep_their_own_verdicts(
+    engine: Engine, asked: list[tuple[PropertyRule, ...]], data: st.DataObject
+) -> None:
+    contracts = [replace(contract_of(rules), slug=f"done_{n}", name=f"Done {n}") for n, rules in enumerate(asked)]
+    together = [rule for rules in asked for rule in rules]
+    which = data.draw(st.lists(st.integers(0, len(asked)), min_size=1, max_size=10))
+    _each_is_judged_by_its_own(engine, contracts, [(n, data.draw(sections(together)) or {}) for n in which])
+
+
+def test_contracts_with_too_many_names_of_their_own_are_judged_apart(engine: Engine) -> None:
+    contracts = [
+        replace(
+            contract_of(
+                [
+                    required("a", kind),
+                    *(rule(f"own {n} {number}", PropertyType.STRING) for number in range(MAX_OTHER_NAMES + 1)),
+                ]
+            ),
+            slug=f"done_{n}",
+            name=f"Done {n}",
+        )
+        for n, kind in enumerate((PropertyType.STRING, PropertyType.INTEGER))
+    ]
+    assert len(grouped(numbered([Asked(contract=one, version=one.newest) for one in contracts]))) == 2
+    said = [{"a": 1}, {"a": "x"}, {"a": "x", "own 0 1": 1, "own 1 1": 1}, {}]
+    _each_is_judged_by_its_own(engine, contracts, [(n, one) for n in range(3) for one in said])
+
+
+def _each_is_judged_by_its_own(
+    engine: Engine, contracts: Sequence[EventContract], said: Sequence[tuple[int, dict[str, Any]]]
+) -> None:
+    lines = [json.dumps({"type": "track", "event": f"Done {n}", "properties": one}) for n, one in said]
+    found = in_bulk(engine, contracts, lines)
+    for place, (n, one) in enumerate(said):
+        wanted = [(f"done_{n}", judge(contracts[n], contracts[n].newest, one))] if n < len(contracts) else []
+        assert [(row.contract, row.violations) for row in found.get(place, [])] == wanted, lines[place]

@@ -11,7 +11,8 @@ import pytest
 
 from activation_dagster.domain.reasons import IncidentKind
 from activation_dagster.errors import ContractsInvalid
-from activation_dagster.pipeline.contracts_in_force import contracts_today
+from activation_dagster.pipeline.contracts_in_force import check_against_state, contracts_serving, contracts_today
+from activation_dagster.pipeline.people import person_named
 from activation_dagster.pipeline.places import Places
 from activation_dagster.state.incidents import list_incidents
 from tests.pipeline.small_shop import batches_of, buyer, land, work
@@ -28,9 +29,10 @@ def shop(places: Places, tmp_path: Path) -> Places:
     return found
 
 
-def refusals(places: Places) -> list[str]:
+def refusals(places: Places, *, is_open: bool | None = None) -> list[str]:
     with places.state.read() as connection:
-        return [one.sentence for one in list_incidents(connection) if one.kind is IncidentKind.CONTRACTS_REFUSED]
+        found = list_incidents(connection, is_open=is_open, kind=IncidentKind.CONTRACTS_REFUSED)
+    return [one.sentence for one in found]
 
 
 def next_set(places: Places, user: str) -> str:
@@ -83,6 +85,64 @@ def test_files_that_cannot_be_read_are_refused_and_the_last_good_set_serves(shop
     (shop.contracts_root / "identity.yaml").write_text("version: [")
     assert next_set(shop, "u2") == good
     assert "identity.yaml" in refusals(shop)[0]
+
+
+def test_the_incident_closes_when_a_batch_takes_the_mended_files_and_another_fault_opens_another(shop: Places) -> None:
+    version = shop.contracts_root / "events" / "product_purchased" / "v1.yaml"
+    published = version.read_text()
+    version.write_text(published + "\n# edited\n")
+    next_set(shop, "u2")
+    identity = shop.contracts_root / "identity.yaml"
+    promised = identity.read_text()
+    version.write_text(published)
+    identity.write_text("version: [")
+    next_set(shop, "u3")
+    told = refusals(shop, is_open=True)
+    assert len(told) == 1
+    assert "identity.yaml" in told[0]
+    identity.write_text(promised)
+    assert next_set(shop, "u4") == contracts_today(shop).fingerprint
+    assert refusals(shop, is_open=True) == []
+    assert len(refusals(shop)) == 2
+    version.write_text(published + "\n# edited\n")
+    next_set(shop, "u5")
+    assert len(refusals(shop, is_open=True)) == 1
+
+
+def test_what_stops_no_batch_stops_no_delivery_and_no_answer(shop: Places) -> None:
+    good = contracts_today(shop)
+    assert contracts_serving(shop) == good
+    (shop.contracts_root / "consent.yaml").write_text("purposes: [")
+    assert contracts_serving(shop).fingerprint == good.fingerprint
+    assert contracts_serving(shop) is contracts_serving(shop), "read once"
+    assert person_named(shop, "user_id:u1").members
+
+
+def test_the_check_against_state_tells_what_the_next_batch_would_refuse(shop: Places) -> None:
+    def faults() -> tuple[str, ...]:
+        return tuple(
+            f"{fault.file} {fault.sentence}" for fault in check_against_state(shop, consumers={}, owners=()).faults
+        )
+
+    assert faults() == ()
+    page = shop.contracts_root / "events" / "page"
+    published = (page / "v1.yaml").read_text()
+    (page / "v1.yaml").unlink()
+    assert "is gone" in faults()[0]
+    (page / "v1.yaml").write_text(published.replace("type: string", "type: integer", 1))
+    assert "is edited" in faults()[0]
+    (page / "v1.yaml").write_text(published)
+    promise = {"event_name": "page", "version": "v2", "properties": {"url": {"type": "integer"}}, "required": ["url"]}
+    (page / "v2.json").write_text(json.dumps(promise))
+    assert "events/page/v2.json is not compatible with v1" in faults()[0]
+    report = check_against_state(shop, consumers={}, owners=())
+    assert (report.ref, report.new) == ("state", ("events/page/v2.json",))
+    assert report.published > 5
+
+
+def test_before_the_first_batch_nothing_is_published_in_state(places: Places) -> None:
+    report = check_against_state(places, consumers={}, owners=())
+    assert (report.published, report.faults) == (0, ())
 
 
 def test_without_a_batch_before_there_is_nothing_to_serve(places: Places, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from activation_dagster.domain.contracts import EventVersion, PropertyRule, PropertyType
 from activation_dagster.registry.catalogue_look import SCRIPT, STYLE
 from activation_dagster.registry.catalogue_pages import Catalogue, Seen, pages
+from activation_dagster.registry.catalogue_trend import SeenOn, bars, days
 from activation_dagster.registry.contract_set import ContractSet, Owner
 from activation_dagster.registry.html_elements import element, render
 from activation_dagster.registry.loading import load_contracts
@@ -163,3 +164,24 @@ def test_whatever_the_platform_uses_of_an_event_has_a_reader_in_the_catalogue() 
         named = {use.property for use in uses_of(OURS, contract)}
         promised = {rule.name for version in contract.versions for rule in version.properties}
         assert {name for name in OURS.used_properties(contract) if name in promised} <= named, contract.slug
+
+
+def test_each_day_has_a_bar_as_high_as_its_events_and_a_foot_for_those_that_wait() -> None:
+    trend = [
+        SeenOn(day="2026-03-01", accepted=0, waiting=0),
+        SeenOn(day="2026-03-02", accepted=9_999, waiting=1),
+        SeenOn(day="2026-03-03", accepted=2_500, waiting=2_500),
+    ]
+    drawn = re.findall(r'<rect x="(\d+)" y="[\d.]+" width="6" height="([\d.]+)" class="(bar[ a-z]*)">', bars(trend))
+    assert drawn == [
+        ("0", "1", "bar"), ("8", "28", "bar"), ("8", "2", "bar waits"), ("16", "14", "bar"), ("16", "7", "bar waits"),
+    ]  # fmt: skip
+    assert "3 days to 2026-03-03: 15,000 judged, 2,501 in quarantine" in bars(trend)
+    told = days(trend)
+    assert told is not None
+    assert [told.index(share) for share in ("50.00 %", "0.01 %")] == sorted(
+        told.index(s) for s in ("50.00 %", "0.01 %")
+    )
+    assert "2026-03-01" not in told
+    assert days(trend[:1]) is None
+    assert "–" in bars(trend[:1])

@@ -17,7 +17,7 @@ from activation_dagster.registry.boundary import envelope_judged_at_boundary
 from activation_dagster.registry.catalogue_pages import Catalogue, pages
 from activation_dagster.registry.contract_set import ContractSet, readers_of_all
 from activation_dagster.registry.loading import load_contracts
-from activation_dagster.registry.published import check_against, faults_against
+from activation_dagster.registry.published import check_against, report_against
 from tests.registry.test_event_contracts import ABOUT, VERSION, with_property, written
 from tests.registry.test_event_contracts import faults as faults_of_event
 from tests.registry.test_published import git
@@ -160,8 +160,8 @@ def test_a_published_envelope_is_guarded_like_an_event(tmp_path: Path) -> None:
     (fault,) = check_against(root, "main", consumers=consumers, owners=owners).faults
     assert str(fault).startswith("envelope/v1.yaml: was published at main and is edited")
     kept = {"envelope/v1.yaml": published.encode(), "envelope/v3.yaml": b"{}"}
-    told = faults_against(root, kept, published="before", consumers=consumers, owners=owners)
-    named = {one.file for one in told if one.file.startswith("envelope/")}
+    report = report_against(root, kept, "before", published="before", consumers=consumers, owners=owners)
+    named = {one.file for one in report.faults if one.file.startswith("envelope/")}
     assert named == {"envelope/v1.yaml", "envelope/v2.yaml", "envelope/v3.yaml"}
 
 

@@ -162,7 +162,7 @@ MISTAKES: list[tuple[str, Callable[[Any], None], str, str]] = [
     ("audiences/recent_buyers.yaml", set_at("owner", to="cmr"), "owner", "Did you mean 'crm'?"),
     ("audiences/recent_buyers.yaml", set_at("purpose", to="marketting"), "purpose", "Did you mean 'marketing'?"),
     ("audiences/recent_buyers.yaml", set_at("channel", to="emial"), "channel", "Did you mean 'email'?"),
-    ("audiences/recent_buyers.yaml", set_at("conditions", to=[]), "conditions", "at least 1"),
+    ("audiences/recent_buyers.yaml", set_at("conditions", to=[]), "conditions", "holds too little"),
     (
         "audiences/recent_buyers.yaml",
         set_at("conditions", 0, "count", to="Product Purchase"),
@@ -190,10 +190,15 @@ MISTAKES: list[tuple[str, Callable[[Any], None], str, str]] = [
     ("workflows/welcome_back.yaml", set_at("data_fields", "audience_id", to="traits.a"), "data_fields", "remove it"),
     ("workflows/welcome_back.yaml", set_at("reentry_days", to="never"), "reentry_days", ""),
     ("workflows/welcome_back.yaml", set_at("expires_after_hours", to=0), "expires_after_hours", "1"),
-    ("workflows/welcome_back.yaml", set_at("priority", to="20"), "priority", "integer"),
+    ("workflows/welcome_back.yaml", set_at("priority", to="20"), "priority", "is no whole number"),
     ("destinations/iterable.yaml", set_at("profile_key", to="user"), "profile_key", "Did you mean 'user_id'?"),
     ("destinations/iterable.yaml", set_at("endpoints", "track", "batch_size", to=0), "endpoints.track.batch_size", "1"),
-    ("destinations/iterable.yaml", set_at("endpoints", "track", "is_idempotent", to="yes"), "", "boolean"),
+    (
+        "destinations/iterable.yaml",
+        set_at("endpoints", "track", "is_idempotent", to="yes"),
+        "",
+        "is neither true nor false",
+    ),
     ("consent.yaml", set_at("default_region", to="rest"), "default_region", "region 'rest'"),
     (
         "consent.yaml",
@@ -201,16 +206,21 @@ MISTAKES: list[tuple[str, Callable[[Any], None], str, str]] = [
         "regions.canada",
         "'marketing'",
     ),
-    ("consent.yaml", set_at("purposes", "research", "channels", to=[]), "purposes.research.channels", "at least 1"),
+    (
+        "consent.yaml",
+        set_at("purposes", "research", "channels", to=[]),
+        "purposes.research.channels",
+        "holds too little",
+    ),
     ("consent_mappings/marketing_email.yaml", set_at("event", to="Consent"), "event", "promised under events/"),
     ("consent_mappings/marketing_email.yaml", set_at("channels", to=["sms"]), "channel", "channel 'sms'"),
     ("consent_mappings/marketing_email.yaml", without("basis"), "basis", "is missing; add it"),
     ("identity.yaml", set_at("kinds", "email", "blocked_patterns", to=["("]), "kinds.email", "is no pattern"),
     ("identity.yaml", set_at("kinds", "email", "limit", to=0), "kinds.email.limit", "1"),
     ("identity.yaml", set_at("kinds", "email", "normalise", to=["upper"]), "kinds.email.normalise", "lower"),
-    ("owners.yaml", set_at("owners", "shop", "contact", to=None), "owners.shop.contact", "string"),
+    ("owners.yaml", set_at("owners", "shop", "contact", to=None), "owners.shop.contact", "is no text"),
     ("failure_modes.yaml", set_at("gate", "expired", "owner", to="privcy"), "owner", "Did you mean 'privacy'?"),
-    ("failure_modes.yaml", set_at("gate", "expired", "response", to=""), "gate.expired.response", "1"),
+    ("failure_modes.yaml", set_at("gate", "expired", "response", to=""), "gate.expired.response", "is too short"),
 ]
 
 
@@ -265,11 +275,11 @@ def test_several_mistakes_in_one_file_are_all_reported(contracts: Path) -> None:
         ("audiences/recent_buyers.yaml", b"owner: [", "is no sound YAML"),
         ("audiences/recent_buyers.yaml", b"owner: crm\nowner: shop\n", "the key 'owner' stands twice"),
         ("audiences/recent_buyers.yaml", b"owner: \xff\n", "cannot be read as UTF-8"),
-        ("audiences/recent_buyers.yaml", b"- a list\n", "dictionary"),
-        ("audiences/recent_buyers.yaml", b"", "dictionary"),
+        ("audiences/recent_buyers.yaml", b"- a list\n", "is no set of names and values"),
+        ("audiences/recent_buyers.yaml", b"", "is no set of names and values"),
         ("events/user_profile_updated/v2.json", b'{"event_name": ', "is no sound JSON"),
         ("events/user_profile_updated/v2.json", b'{"version": "v2", "version": "v2"}', "stands twice"),
-        ("owners.yaml", b"owners: {platform: Platform}\n", "dictionary"),
+        ("owners.yaml", b"owners: {platform: Platform}\n", "is no set of names and values"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_a_mistake_with_its_place(
@@ -289,9 +299,52 @@ def test_an_event_without_owner_or_without_version_is_a_mistake(contracts: Path)
     (contracts / "events" / "page" / "contract.yaml").unlink()
     (contracts / "events" / "inventory_adjusted" / "v1.yaml").unlink()
     assert [(fault.file, fault.sentence) for fault in faults_of(contracts)] == [
-        ("events/inventory_adjusted", "has no version file that could be read; add v1.yaml."),
+        ("events/inventory_adjusted", "has no version file; add v1.yaml."),
+        ("events/inventory_adjusted/v1.examples.yaml", "is of a version 'v1' that does not exist."),
         ("events/page", "has no contract.yaml that names its owner; add one."),
     ]
+
+
+def test_one_mistake_hides_no_other_in_its_file_nor_in_any(contracts: Path) -> None:
+    page = contracts / "events" / "page"
+    (page / "contract.yaml").write_text(
+        "owner: grwth\ncritcality: standard\ncriticality: extreme\ncall: page\ndescription: 5\nconsumers: [nobody]\n"
+        "pinned: {web: v9}\nlate_data: sometimes\n"
+    )
+    (page / "v1.yaml").write_text(
+        "event_name: page\nversion: v3\npropertys: {}\nproperties:\n  url: {type: strnig}\n"
+        "  n: {type: integer, minimum: 5, maximum: 1}\n  m: {type: string, pattern: '['}\n"
+        "  q: {type: string, identifier: emial, format: emial, enum: [1]}\n"
+        "required: [url, nowhere]\n"
+    )
+    (page / "v1.examples.yaml").write_text("valid: []\ninvalids: []\n")
+    (contracts / "events" / "identify" / "v1.examples.yaml").unlink()
+    told = [(fault.file.removeprefix("events/"), fault.path) for fault in faults_of(contracts)]
+    assert told == [
+        ("identify/v1", ""),
+        *(
+            ("page/contract.yaml", path)
+            for path in ("consumers", "critcality", "criticality", "description", "late_data", "owner", "pinned.web")
+        ),
+        *(("page/v1.examples.yaml", path) for path in ("invalids", "valid")),
+        *(
+            ("page/v1.yaml", path)
+            for path in (
+                "properties.m.pattern", "properties.n.minimum", "properties.q.enum.0", "properties.q.format",
+                "properties.q.identifier", "properties.url.type", "propertys", "required", "version",
+            )
+        ),
+    ]  # fmt: skip
+
+
+def test_nobody_is_told_that_a_name_is_missing_where_its_file_has_a_mistake(contracts: Path) -> None:
+    owners = contracts / "owners.yaml"
+    owners.write_text(owners.read_text() + "\n  broken: [\n")
+    assert {fault.file for fault in faults_of(contracts)} == {"owners.yaml"}
+    owners.write_text(owners.read_text().replace("growth", "grown"))
+    told = [fault.sentence for fault in faults_of(contracts) if fault.file != "owners.yaml"]
+    assert told
+    assert all("names owner 'growth'" in sentence for sentence in told)
 
 
 def test_two_contracts_of_one_event_are_a_mistake(contracts: Path) -> None:

@@ -59,7 +59,8 @@ def test_every_mistake_is_named_at_once_with_what_to_do(tmp_path: Path) -> None:
         "it. Did you mean 'contract_violation'?",
         "select.seen_from": "has no zone; write it as 2025-09-18T10:00:00Z.",
         "steps.0.map_value": "is not a key of this file; remove it. Did you mean 'map_values'?",
-        "steps.1.cast.to": "should be 'string', 'integer', 'number', 'boolean' or 'timestamp'.",
+        "steps.1.cast.to": "is 'integr', which is none of 'string', 'integer', 'number', 'boolean' or 'timestamp'; "
+        "write one of them. Did you mean 'integer'?",
         "steps.2.set_version.to": "is no version; write it as v2.",
         "steps.3.default.value": "is no JSON value; NaN and infinity cannot be sent.",
         "steps.4.default.value": "is no JSON value; write a date or a time in quotes.",

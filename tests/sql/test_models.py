@@ -167,6 +167,21 @@ CASES = [
         expected=[(1, "{}"), (4294967297, "[]")],
     ),
     Case(
+        model="validate/judged_events",
+        name="what the quick test doubts has the violations that were found, or none",
+        given={
+            "screened_events": rows_of(
+                "ordinal, contract, judge, is_sound, doubted",
+                "1, 'a', 0, true, null::varchar",
+                "2, 'a', 0, false, '{}'",
+                "3, 'a', 0, false, '{}'",
+            ),
+            "broken_events": rows_of("ordinal, violations", "2, 'properties.x: required'", "3, null"),
+        },
+        shown="ordinal, contract, violations",
+        expected=[(1, "a", None), (2, "a", "properties.x: required"), (3, "a", None)],
+    ),
+    Case(
         model="validate/event_verdicts",
         name="what may not come at all comes before what breaks its promise, and lateness last",
         given={
@@ -734,6 +749,25 @@ CASES = [
         },
         shown="call, event_name, speaker, said",
         expected=[("track", "A\x1fo", "u", '{"k":1}'), ("track", "A\x1fl[]", "u", '{"k":2}')],
+    ),
+    Case(
+        model="infer/array_items",
+        name="every item of an array, null among them, by the path of its array",
+        given={
+            "observed_values": rows_of(
+                "call, event_name, speaker, property, leaf",
+                """'track', 'A', 'u', 'l', '[{"k":2},3,null]'""",
+                """'track', 'A', 'u', 'o', '{"k":1}'""",
+                "'track', 'A', 'u', 'none', '[]'",
+                "'track', 'A', 'u', 'n', null",
+            )
+        },
+        shown="call, event_name, speaker, said",
+        expected=[
+            ("track", "A\x1fl[]", "u", '{"item":{"k":2}}'),
+            ("track", "A\x1fl[]", "u", '{"item":3}'),
+            ("track", "A\x1fl[]", "u", '{"item":null}'),
+        ],
     ),
     Case(
         model="infer/repeated_texts",

@@ -66,7 +66,7 @@ def _object(schema: Schema, value: dict[str, Any]) -> bool:
     body = schema.body
     if not body.get("minProperties", 0) <= len(value) <= body.get("maxProperties", len(value)):
         return False
-    if any(key not in value for key in schema.required):
+    if not schema.needed <= value.keys():
         return False
     for key, needed in body.get("dependentRequired", {}).items():
         if key in value and any(other not in value for other in needed):
@@ -78,11 +78,15 @@ def _object(schema: Schema, value: dict[str, Any]) -> bool:
         return False
     if "unevaluatedProperties" in body:
         raise Undecided
-    properties, patterns = schema.properties, body.get("patternProperties", {})
+    patterns = body.get("patternProperties", {})
+    members = schema.members
     for key, inner in value.items():
-        is_named = key in properties
-        if is_named and not _accepts_again(schema.of(properties[key]), inner):
-            return False
+        is_named = key in members
+        if is_named:
+            # The same values are looked at again and again, for they are mostly those of the example before.
+            known = members[key].judged.get(id(inner))
+            if not (_remembered(members[key], inner) if known is None else known[1]):
+                return False
         for pattern, raw in patterns.items():
             if matches(pattern, key):
                 is_named = True
@@ -97,12 +101,11 @@ def _object(schema: Schema, value: dict[str, Any]) -> bool:
     return True
 
 
-def _accepts_again(schema: Schema, value: Any) -> bool:
-    """The same answer, remembered: the values of an object are mostly those of the example before it."""
-    known = schema.judged.get(id(value))
-    if known is None:
-        known = schema.judged[id(value)] = (value, accepts(schema, value))
-    return known[1]
+def _remembered(schema: Schema, value: Any) -> bool:
+    """Whether a schema accepts a value, kept beside it."""
+    found = accepts(schema, value)
+    schema.judged[id(value)] = (value, found)
+    return found
 
 
 def _array(schema: Schema, value: list[Any]) -> bool:

@@ -10,8 +10,8 @@ from activation_dagster.domain.compatibility.acceptance import surely_accepts
 from activation_dagster.domain.compatibility.changes import NEITHER, Child, Direction, Finding, Pair, Rule
 from activation_dagster.domain.compatibility.documents import Schema
 from activation_dagster.domain.compatibility.instances import candidates, items, sample
-from activation_dagster.domain.compatibility.json_values import text_of
 from activation_dagster.domain.compatibility.keywords import IDLE_ITEMS
+from activation_dagster.domain.compatibility.likeness import are_alike, say_the_same
 
 
 def _unique_finder(verb: str) -> Callable[[Pair], Iterator[Finding]]:
@@ -31,8 +31,12 @@ def _unique_finder(verb: str) -> Callable[[Pair], Iterator[Finding]]:
     return find
 
 
-def _contains(schema: Schema) -> str:
-    return text_of([schema.get(key) for key in ("contains", "minContains", "maxContains")])
+_CONTAINS = ("contains", "minContains", "maxContains")
+
+
+def _is_kept(pair: Pair) -> bool:
+    old, new = ({key: side.get(key) for key in _CONTAINS} for side in (pair.old, pair.new))
+    return say_the_same(pair.old.document, old, pair.new.document, new)
 
 
 def _contains_is_broken(pair: Pair, direction: Direction) -> bool:
@@ -52,7 +56,7 @@ def _contains_finder(verb: str) -> Callable[[Pair], Iterator[Finding]]:
     def find(pair: Pair) -> Iterator[Finding]:
         had, has = "contains" in pair.old.body, "contains" in pair.new.body
         found = "CHANGED" if had and has else "ADDED" if has else "REMOVED" if had else ""
-        if found != verb or _contains(pair.old) == _contains(pair.new):
+        if found != verb or _is_kept(pair):
             return
 
         def proof(direction: Direction) -> Iterator[Any]:
@@ -71,7 +75,7 @@ def _contains_finder(verb: str) -> Callable[[Pair], Iterator[Finding]]:
                 "CHANGED": "what must be among the items, or how often, changed",
             }[verb],
             breaks=frozenset(d for d in Direction if _contains_is_broken(pair, d)),
-            keywords=("contains", "minContains", "maxContains"),
+            keywords=_CONTAINS,
             proof=proof,
         )
 
@@ -80,7 +84,7 @@ def _contains_finder(verb: str) -> Callable[[Pair], Iterator[Finding]]:
 
 def _idle_items(pair: Pair) -> Iterator[Finding]:
     old, new = pair.old.keyword(IDLE_ITEMS), pair.new.keyword(IDLE_ITEMS)
-    if text_of(old.body) != text_of(new.body):
+    if not are_alike(old, new):
         pairs = {Direction.BACKWARD: (old, new), Direction.FORWARD: (new, old)}
         yield Finding(
             message="additionalItems, which only some validators look at beside no tuple, changed",

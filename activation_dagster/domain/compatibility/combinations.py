@@ -9,10 +9,16 @@ from activation_dagster.domain.compatibility.changes import NEITHER, Child, Dire
 from activation_dagster.domain.compatibility.disjoint import are_disjoint
 from activation_dagster.domain.compatibility.documents import Schema, conjunction
 from activation_dagster.domain.compatibility.instances import candidates, sample
-from activation_dagster.domain.compatibility.json_values import text_of
+from activation_dagster.domain.compatibility.likeness import say_the_same
 
 BACKWARD, FORWARD = Direction.BACKWARD, Direction.FORWARD
 SUMS = ("anyOf", "oneOf")
+
+
+def _is_kept(pair: Pair, *keywords: str) -> bool:
+    """Whether some keywords (or all) say what they said."""
+    old, new = ({key: side.get(key) for key in keywords} if keywords else side.body for side in (pair.old, pair.new))
+    return say_the_same(pair.old.document, old, pair.new.document, new)
 
 
 def _branches(pair: Pair, keyword: str) -> tuple[list[tuple[int, Schema]], list[tuple[int, Schema]]]:
@@ -20,7 +26,7 @@ def _branches(pair: Pair, keyword: str) -> tuple[list[tuple[int, Schema]], list[
     olds, news = list(enumerate(pair.old.schemas(keyword))), list(enumerate(pair.new.schemas(keyword)))
     for mine in list(olds):
         for other in news:
-            if text_of(mine[1].body) == text_of(other[1].body) and pair.includes(mine[1], other[1]):
+            if say_the_same(mine[1].document, mine[1].body, other[1].document, other[1].body):
                 olds.remove(mine)
                 news.remove(other)
                 break
@@ -102,7 +108,7 @@ def _sum_finder(verb: str) -> Callable[[Pair], Iterator[Finding]]:
 
 
 def _overlap(pair: Pair) -> Iterator[Finding]:
-    if text_of(pair.old.body) == text_of(pair.new.body):
+    if _is_kept(pair):
         return
     breaks = frozenset(d for d in Direction if _is_overlapping(pair, d))
     if breaks:
@@ -167,9 +173,7 @@ def _not_is_broken(pair: Pair, direction: Direction) -> bool:
 
 def _not_finder(verb: str) -> Callable[[Pair], Iterator[Finding]]:
     def find(pair: Pair) -> Iterator[Finding]:
-        if ("not" not in pair.old.body and "not" not in pair.new.body) or text_of(pair.old.get("not")) == text_of(
-            pair.new.get("not")
-        ):
+        if ("not" not in pair.old.body and "not" not in pair.new.body) or _is_kept(pair, "not"):
             return
         had, has = "not" in pair.old.body, "not" in pair.new.body
         is_wider = has and (not had or pair.includes(pair.old.keyword("not"), pair.new.keyword("not")))
@@ -193,7 +197,7 @@ def _not_finder(verb: str) -> Callable[[Pair], Iterator[Finding]]:
 
 def _conditional(pair: Pair) -> Iterator[Finding]:
     parts = ("if", "then", "else")
-    if all(text_of(pair.old.get(part)) == text_of(pair.new.get(part)) for part in parts):
+    if _is_kept(pair, *parts):
         return
     had, has = "if" in pair.old.body, "if" in pair.new.body
     if not had and not has:
@@ -204,7 +208,7 @@ def _conditional(pair: Pair) -> Iterator[Finding]:
         if "if" not in reader.body:
             continue
         condition = reader.keyword("if")
-        if "if" in writer.body and text_of(writer.body["if"]) == text_of(reader.body["if"]):
+        if "if" in writer.body and _is_kept(pair, "if"):
             is_kept = all(pair.includes(writer.keyword(part), reader.keyword(part)) for part in ("then", "else"))
         else:
             # Whatever the condition says, what the writer accepts satisfies both consequences.
@@ -224,7 +228,7 @@ def _conditional(pair: Pair) -> Iterator[Finding]:
 
 def _unevaluated(pair: Pair) -> Iterator[Finding]:
     keys = ("unevaluatedProperties", "unevaluatedItems")
-    if text_of(pair.old.body) != text_of(pair.new.body):
+    if not _is_kept(pair):
         breaks = frozenset(d for d in Direction if any(key in pair.reader(d).body for key in keys))
         yield Finding(message="what is left unevaluated may have changed, and is not compared", breaks=breaks)
 

@@ -42,6 +42,7 @@ class Document:
         self.is_old_draft = _OLD_DRAFT.search(str(stated)) is not None
         self.is_new_draft = bool(stated) and not self.is_old_draft
         self._made: dict[int, Schema] = {}
+        self._members: dict[int, dict[str, Schema]] = {}
         self._kept: list[Any] = []  # what ids were taken of must live as long as the ids are used
         self._anchors: dict[str, Any] | None = None
 
@@ -56,6 +57,14 @@ class Document:
             found = Schema(self, raw, self._normal(raw, ()))
             self._kept.append(raw)
             self._made[id(raw)] = found
+        return found
+
+    def members(self, properties: dict[str, Any]) -> dict[str, Schema]:
+        """The schemas under one `properties`, made once for all the schemas that share it."""
+        found = self._members.get(id(properties))
+        if found is None:
+            self._kept.append(properties)
+            found = self._members[id(properties)] = {key: self.schema(raw) for key, raw in properties.items()}
         return found
 
     def keep(self, body: Body) -> Body:
@@ -188,13 +197,15 @@ class Document:
 class Schema:
     """One schema of a document in normal form. Equal schemas need not be the same object."""
 
-    __slots__ = ("_atoms", "body", "document", "judged", "least", "raw", "sampled")
+    __slots__ = ("_atoms", "_members", "_needed", "body", "document", "judged", "least", "raw", "sampled")
 
     def __init__(self, document: Document, raw: Any, body: Body) -> None:
         self.document = document
         self.raw = raw
         self.body = body
         self._atoms: frozenset[str] | None = None
+        self._members: dict[str, Schema] | None = None
+        self._needed: frozenset[str] | None = None
         # Answers that are asked for again and again; a value is kept beside its own so that its id stays its own.
         self.judged: dict[int, tuple[Any, bool]] = {}
         self.sampled: tuple[Any, ...] | None = None
@@ -282,8 +293,22 @@ class Schema:
         return self.body.get("properties", {})
 
     @property
+    def members(self) -> dict[str, Schema]:
+        """The schemas of the keys that `properties` names."""
+        if self._members is None:
+            self._members = self.document.members(self.properties)
+        return self._members
+
+    @property
     def required(self) -> list[str]:
         return self.body.get("required", [])
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """The same, to look keys up in."""
+        if self._needed is None:
+            self._needed = frozenset(self.required)
+        return self._needed
 
     def undeclared(self, key: str) -> Schema:
         """What a key must satisfy that `properties` does not name."""

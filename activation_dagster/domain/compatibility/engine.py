@@ -35,7 +35,9 @@ from activation_dagster.domain.compatibility.changes import (
 )
 from activation_dagster.domain.compatibility.documents import Document, Schema
 from activation_dagster.domain.compatibility.instances import candidates
-from activation_dagster.domain.compatibility.json_values import Undecided, text_of
+from activation_dagster.domain.compatibility.json_values import Undecided
+from activation_dagster.domain.compatibility.likeness import are_alike
+from activation_dagster.domain.compatibility.merging import merged
 from activation_dagster.errors import WrongUse
 
 RULES: tuple[Rule, ...] = (
@@ -133,7 +135,7 @@ class _Engine:
         """All changes at a place and below."""
         pair = place.pair
         old, new = pair.old, pair.new
-        if old is new or _are_equal(old, new):
+        if old is new or are_alike(old, new):
             return []
         closing = [one for rule in values.CLOSING_RULES for one in self._by(rule, place)]
         if closing or (old.is_false and new.is_false):
@@ -191,8 +193,12 @@ class _Engine:
         listed = values_of(writer)
         if listed is not None and all(surely_refuses(writer, v) or surely_accepts(reader, v) for v in listed):
             return True
+        if "allOf" in writer.body:
+            whole = merged(writer)
+            if whole is not None:
+                return self.includes(whole, reader)
         alternatives = writer.alternatives()
-        return len(alternatives) > 1 and all(self.includes(one, reader) for one in alternatives)
+        return alternatives[0] is not writer and all(self.includes(one, reader) for one in alternatives)
 
 
 def _order(rule: Rule) -> int:
@@ -201,13 +207,6 @@ def _order(rule: Rule) -> int:
 
 def _annotations(schema: Schema) -> list[str]:
     return [key for key in values.ANNOTATIONS if key in schema.written]
-
-
-def _are_equal(old: Schema, new: Schema) -> bool:
-    text = text_of(old.raw if old.raw is not None else old.body)
-    if text != text_of(new.raw if new.raw is not None else new.body):
-        return False
-    return old.document is new.document or '"$' not in text
 
 
 def _children(pair: Pair, keywords: Any) -> Iterator[Child]:
@@ -226,7 +225,7 @@ def _cleared(found: list[_Found], direction: Direction) -> list[_Found]:
 def _example(found: _Found, root: _Place, directions: frozenset[Direction]) -> Example | None:
     """A value that proves a change: one version accepts it, the other refuses it, and so does this very part."""
     pair, finding = found.place.pair, found.finding
-    is_whole = found.place.above is None  # what the place accepts, the whole accepts
+    is_whole = found.place.above is None  # what the place accepts or refuses, the whole does
     for direction in sorted(found.breaks & directions):
         writer, reader = pair.writer(direction), pair.reader(direction)
         part = finding.refused_by.get(direction) or (reader.only(*finding.keywords) if finding.keywords else reader)
@@ -240,8 +239,10 @@ def _example(found: _Found, root: _Place, directions: frozenset[Direction]) -> E
                 continue
             tries += 1
             for whole in itertools.islice(found.place.lifted(direction, value), 6):
-                is_accepted = is_whole or surely_accepts(root.pair.writer(direction), whole)
-                if is_accepted and surely_refuses(root.pair.reader(direction), whole):
+                if is_whole or (
+                    surely_accepts(root.pair.writer(direction), whole)
+                    and surely_refuses(root.pair.reader(direction), whole)
+                ):
                     return Example(instance=whole, refused_by="new" if direction is Direction.BACKWARD else "old")
             if tries > 8:
                 break

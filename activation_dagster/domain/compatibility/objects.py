@@ -60,7 +60,9 @@ def _with_key(pair: Pair, key: str) -> Callable[[Direction], Iterable[Any]]:
         writer, reader = pair.writer(direction), pair.reader(direction)
         least = with_required(writer)
         mine, other = writer.of_key(key), reader.of_key(key)
-        for value in itertools.islice(itertools.chain(candidates(other), candidates(mine), ANYTHING), 300):
+        # What refuses everything has no edges of its own to look at.
+        edges = (candidates(mine),) if other.is_false else (candidates(other), candidates(mine), ANYTHING)
+        for value in itertools.islice(itertools.chain(*edges), 300):
             if surely_refuses(other, value) and not surely_refuses(mine, value):
                 yield least | {key: value}
 

@@ -16,7 +16,8 @@ from activation_dagster.domain.compatibility.instances import (
     sample,
     with_required,
 )
-from activation_dagster.domain.compatibility.json_values import is_readable, may_match, text_of
+from activation_dagster.domain.compatibility.json_values import is_readable, may_match
+from activation_dagster.domain.compatibility.likeness import say_the_same
 from activation_dagster.domain.compatibility.objects import (
     ANYTHING,
     BACKWARD,
@@ -124,7 +125,8 @@ def _pattern_finder(*, is_added: bool) -> Callable[[Pair], Iterator[Finding]]:
 def _unreadable(pair: Pair) -> Iterator[Finding]:
     patterns = {**pair.old.get("patternProperties", {}), **pair.new.get("patternProperties", {})}
     strange = [pattern for pattern in patterns if not is_readable(pattern)]
-    if strange and any(text_of(pair.old.get(key)) != text_of(pair.new.get(key)) for key in OBJECT_MODEL):
+    old, new = ({key: side.get(key) for key in OBJECT_MODEL} for side in (pair.old, pair.new))
+    if strange and not say_the_same(pair.old.document, old, pair.new.document, new):
         yield Finding(
             message=f"which keys '{strange[0]}' matches cannot be told, so nothing beside it is known to fit",
             breaks=frozenset(Direction),

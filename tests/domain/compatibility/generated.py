@@ -26,7 +26,7 @@ def keywords(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]
         "const": SCALARS,
         "minLength": SMALL,
         "maxLength": SMALL,
-        "pattern": st.sampled_from(["^a", "b$", "^[ab]*$"]),
+        "pattern": st.sampled_from(["^a", "b$", "^[ab]*$", "a|b", "^(a|b)c?$"]),
         "minimum": BOUNDS,
         "maximum": BOUNDS,
         "exclusiveMinimum": BOUNDS,
@@ -56,7 +56,7 @@ def keywords(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]
         "if": inner,
         "then": inner,
         "else": inner,
-        "$ref": st.sampled_from(["#/$defs/d", "#/$defs/d", "#/$defs/d"]),
+        "$ref": st.sampled_from(["#/$defs/d", "#/$defs/d", "#/$defs/tree"]),
     }
     families = (
         ("type", "minLength", "maxLength", "pattern", "enum"),
@@ -68,6 +68,8 @@ def keywords(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]
         ("anyOf", "type", "properties"),
         ("oneOf", "type", "properties", "required"),
         ("allOf", "oneOf", "required", "properties"),
+        ("type", "anyOf", "items", "contains"),
+        ("oneOf", "anyOf", "type"),
         ("not", "type", "enum"),
         ("if", "then", "else", "type"),
         ("$ref", "required"),
@@ -95,10 +97,53 @@ def versions(draw: st.DrawFn) -> tuple[Any, Any]:
         for _ in range(draw(st.integers(min_value=1, max_value=3))):
             _change(draw, new)
     definitions = [draw(SCHEMAS.filter(lambda one: "$ref" not in repr(one))) for _ in range(2)]
-    is_same = draw(st.booleans())
-    old = {**old, "$defs": {"d": definitions[0]}}
-    new = {**new, "$defs": {"d": definitions[0 if is_same else 1]}}
+    trees = [_tree(draw, definitions[0]), _tree(draw, definitions[1])]
+    is_same, is_same_tree = draw(st.booleans()), draw(st.booleans())
+    old = {**old, "$defs": {"d": definitions[0], "tree": trees[0]}}
+    new = {**new, "$defs": {"d": definitions[0 if is_same else 1], "tree": trees[0 if is_same_tree else 1]}}
     return old, new
+
+
+def _tree(draw: st.DrawFn, leaf: Any) -> dict[str, Any]:
+    """A schema that refers to itself inside a key or a list, where values end."""
+    below = {"$ref": "#/$defs/tree"}
+    inside = draw(
+        st.sampled_from(({"properties": {"a": below, "b": leaf}}, {"items": below}, {"items": {"items": below}}))
+    )
+    return {
+        **inside,
+        **draw(st.sampled_from(({}, {"required": ["b"]}, {"maxItems": 2}, {"type": ["object", "array"]}))),
+    }
+
+
+_IN_DRAFT_07 = {"prefixItems": "items", "items": "additionalItems", "$defs": "definitions"}
+_NOT_IN_DRAFT_07 = ("minContains", "maxContains", "dependentRequired", "dependentSchemas")
+
+
+def in_draft_07(schema: Any) -> Any:
+    """The same schema in the words of draft-07, as far as it has them."""
+    if isinstance(schema, list):
+        return [in_draft_07(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key == "$ref":
+            found[key] = value.replace("$defs", "definitions")
+        elif key in ("enum", "const", "required"):
+            found[key] = value
+        elif key in ("properties", "patternProperties", "$defs"):
+            found[_IN_DRAFT_07.get(key, key)] = {name: in_draft_07(one) for name, one in value.items()}
+        elif key in ("prefixItems", "items") and "prefixItems" in schema:
+            found[_IN_DRAFT_07[key]] = in_draft_07(value)
+        elif key not in _NOT_IN_DRAFT_07:
+            found[key] = in_draft_07(value)
+    needed = {**schema.get("dependentRequired", {}), **schema.get("dependentSchemas", {})}
+    if needed:
+        found["dependencies"] = {
+            name: one if isinstance(one, list) else in_draft_07(one) for name, one in needed.items()
+        }
+    return found
 
 
 def _change(draw: st.DrawFn, schema: dict[str, Any]) -> None:
