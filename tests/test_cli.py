@@ -356,7 +356,7 @@ def test_a_repair_is_tried_then_applied_by_name_and_kept(run: Run, worked: Path,
     assert 'properties.price: "dear" → 900' in run("quarantine", "repair", str(file), "--reveal").out
     nameless = run("quarantine", "repair", str(file), "--apply")
     assert (nameless.code, nameless.err) == (
-        2, "Events were to enter again in nobody's name, with --apply. Say who does it: --by NAME.\n",
+        2, "This was to be done in nobody's name, with --apply. Say who does it: --by NAME.\n",
     )  # fmt: skip
     assert "1 event entered again in 1 segment" in run("quarantine", "repair", str(file), "--apply", "--by", "ann").out
     assert "nothing waits that fits" in run("quarantine", "repair", str(file), "--apply", "--by", "ann").out
@@ -369,15 +369,53 @@ def test_a_repair_is_tried_then_applied_by_name_and_kept(run: Run, worked: Path,
 
 
 def test_what_nobody_can_mend_is_dismissed_with_a_reason(run: Run, worked: Path) -> None:
-    words = ["quarantine", "dismiss", "--reason", "not_json", "--by", "ann", "--why", "A writer that stopped half-way."]
+    words = ["quarantine", "dismiss", "--reason", "not_json"]
+    tried = run(*words)
+    assert "Dismissal: 1 event selected." in tried.out
+    assert "Nothing was changed." in tried.out
+    assert run(*words, "--json").json["selected"] == 1
+    assert run(*words, "--apply", "--by", "ann").code == 2
+    words += ["--apply", "--by", "ann", "--why", "A writer that stopped half-way."]
     assert "Dismissed 1 event." in run(*words).out
     assert "nothing was dismissed" in run(*words).out
     assert "A writer that stopped" in run("quarantine", "log").out
     assert run("quarantine", "dismiss", "--by", "ann", "--why", "x").code == 2
+    assert run(*words, "--json").json["selected"] == 0
     mistyped = run("quarantine", "replay", "--reason", "not_jsn")
     assert (mistyped.code, "Did you mean 'not_json'?" in mistyped.err) == (2, True)
     replayed = run("quarantine", "replay", "--json").json
     assert (replayed["selected"], replayed["passing"], replayed["applied"]) == (2, 0, False)
+
+
+def test_time_and_batch_narrow_what_is_listed_shown_repaired_replayed_and_dismissed(
+    run: Run, worked: Path, tmp_path: Path
+) -> None:
+    (sample,) = run("quarantine", "show", "--reason", "contract_violation", "--json").json
+    batch, seen = sample["batch_id"], sample["seen_at"]
+    file = tmp_path / "dear_prices.yaml"
+    file.write_text(REPAIR, encoding="utf-8")
+    for words in (["replay"], ["repair", str(file)], ["dismiss", "--reason", "contract_violation"]):
+        assert run("quarantine", *words, "--batch", batch, "--since", seen, "--json").json["selected"] >= 1
+        for nothing in (["--until", seen, "--batch", batch], ["--batch", "b0"], ["--since", "2999-01-01"]):
+            assert run("quarantine", *words, *nothing, "--json").json["selected"] == 0
+    assert {group["reason"] for group in run("quarantine", "list", "--batch", batch, "--json").json} == {
+        "contract_violation", "unknown_event",
+    }  # fmt: skip
+    assert run("quarantine", "list", "--since", "2999-01-01T00:00:00Z", "--json").json == []
+    assert run("quarantine", "show", "--until", "2000-01-01", "--json").json == []
+    for wrong in ("yesterday", "2025-09-18T10:00:00"):
+        refused = run("quarantine", "replay", "--since", wrong)
+        assert (refused.code, "is no time with a zone, in --since" in refused.err) == (2, True)
+
+
+def test_nothing_is_purged_before_its_time_and_the_list_says_when_it_comes(run: Run, worked: Path) -> None:
+    (group,) = run("quarantine", "list", "--reason", "not_json", "--json").json
+    seen, goes = (datetime.fromisoformat(group[name]) for name in ("first_seen_at", "removed_from"))
+    assert goes > seen
+    found = run("quarantine", "purge", "--json").json
+    assert (found["groups"], found["soon"], found["removed"], found["applied"]) == ([], 0, 0, False)
+    assert "Nothing is kept longer than its reason asks for." in run("quarantine", "purge").out
+    assert run("quarantine", "purge", "--apply").code == 2
 
 
 def test_a_repair_with_mistakes_names_them_all(run: Run, worked: Path, tmp_path: Path) -> None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import json
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from activation_dagster.commands.installation import opened
-from activation_dagster.commands.printing import AsJson, By, Limit, Reveal, plain, print_json, print_table, say, shown
+from activation_dagster.commands.printing import AsJson, Limit, Reveal, plain, print_json, print_table, say
+from activation_dagster.commands.quarantine_words import (
+    counted,
+    print_dismissal,
+    print_events,
+    print_purge,
+    print_report,
+)
 from activation_dagster.errors import WrongUse
 
 if TYPE_CHECKING:
-    from activation_dagster.domain.repairs import Change, Selection
-    from activation_dagster.pipeline.reentry import ReentryReport, Sample
+    from activation_dagster.domain.repairs import Selection
+
 
 app = typer.Typer(help="Events that wait for repair.", no_args_is_help=True)
 
@@ -27,7 +34,20 @@ Name = Annotated[str, typer.Option("--by", help="Who does this; it is kept. Need
 Samples = Annotated[int, typer.Option(min=0, max=100, help="So many samples that pass, and that do not.")]
 
 
-def _selection(event: str | None, reason: str | None, field: str | None, ids: list[str] | None = None) -> Selection:
+Since = Annotated[str | None, typer.Option(help="Only what came in at or after this time (2025-09-18T10:00:00Z).")]
+Until = Annotated[str | None, typer.Option(help="Only what came in before this time.")]
+Batches = Annotated[list[str] | None, typer.Option("--batch", help="Only of this batch; may be given several times.")]
+
+
+def _selection(
+    event: str | None = None,
+    reason: str | None = None,
+    field: str | None = None,
+    ids: list[str] | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    batches: list[str] | None = None,
+) -> Selection:
     from activation_dagster.domain.reasons import QuarantineReason
     from activation_dagster.domain.repairs import Selection
     from activation_dagster.registry.files import suggestion
@@ -38,7 +58,31 @@ def _selection(event: str | None, reason: str | None, field: str | None, ids: li
             f"'{reason}' is no reason to wait, in --reason. Take one as `activation quarantine list` names it."
             + suggestion(reason, known)
         )
-    return Selection(event=event, reason=reason, field=field, event_ids=tuple(ids or ()))
+    return Selection(
+        event=event,
+        reason=reason,
+        field=field,
+        seen_from=_instant("--since", since),
+        seen_before=_instant("--until", until),
+        batches=tuple(batches or ()),
+        event_ids=tuple(ids or ()),
+    )
+
+
+def _instant(option: str, text: str | None) -> datetime | None:
+    """A time with a zone, or a day, which begins at midnight UTC."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or (found.tzinfo is None and len(text) > len("2025-09-18")):
+        raise WrongUse(
+            f"'{text[:60]}' is no time with a zone, in {option}. Write it as 2025-09-18T10:00:00Z, or a day in UTC as "
+            "2025-09-18."
+        )
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 @app.command(name="list")
@@ -47,6 +91,9 @@ def list_them(
     reason: Reason = None,
     event: Event = None,
     field: Field = None,
+    since: Since = None,
+    until: Until = None,
+    batches: Batches = None,
     by_value: Annotated[
         bool, typer.Option("--by-value", help="Also by what stands in the field, where 20 or more say the same.")
     ] = False,
@@ -54,27 +101,33 @@ def list_them(
 ) -> None:
     """Count what waits by event, reason and field, the largest group first."""
     from activation_dagster.pipeline.quarantine import listed
+    from activation_dagster.state.purges import purged_events
 
+    select = _selection(event, reason, field, since=since, until=until, batches=batches)
     with opened() as places:
-        found = listed(places, _selection(event, reason, field), by_value=by_value)
+        found = listed(places, select, by_value=by_value)
+        with places.state.read() as connection:
+            purged = purged_events(connection)
     if as_json:
         print_json(found)
         return
     print_table(
         [
             "event", "reason", "field", *(["value"] if by_value else []), "events", "24 h", "24 h before",
-            "owner", "first seen", "last seen",
+            "owner", "first seen", "last seen", "removed from",
         ],
         [
             (
                 g.event, g.reason, g.field, *([g.value] if by_value else []), g.events, g.last_day, g.day_before,
-                g.owner, g.first_seen_at, g.last_seen_at,
+                g.owner, g.first_seen_at, g.last_seen_at, g.removed_from,
             )
             for g in found
         ],
-        empty="Nothing waits." if event is reason is field is None else "Nothing waits that fits.",
-        may_go=("first seen", "last seen", "24 h before", "24 h", "owner"),
+        empty="Nothing waits." if select == _selection() else "Nothing waits that fits.",
+        may_go=("removed from", "first seen", "last seen", "owner", "24 h before", "24 h"),
     )  # fmt: skip
+    if purged:
+        say(f"Retention has removed {counted(purged)} until now; `quarantine log` says when.")
 
 
 @app.command()
@@ -84,6 +137,9 @@ def show(
     event: Event = None,
     field: Field = None,
     ids: Ids = None,
+    since: Since = None,
+    until: Until = None,
+    batches: Batches = None,
     closed: Annotated[bool, typer.Option("--closed", help="Those that were repaired, replayed or dismissed.")] = False,
     limit: Limit = 5,
     reveal: Reveal = False,
@@ -93,32 +149,24 @@ def show(
     from activation_dagster.pipeline.quarantine import shown as samples
 
     with opened() as places:
-        found = samples(places, _selection(event, reason, field, ids), limit=limit, reveal=reveal, closed=closed)
+        select = _selection(event, reason, field, ids, since, until, batches)
+        found = samples(places, select, limit=limit, reveal=reveal, closed=closed)
     if as_json:
         print_json(found)
         return
     if not found:
         say("Nothing was closed that fits." if closed else "Nothing waits that fits.")
-    for sample in found:
-        say(f"{sample.event_id}  {sample.reason}  {sample.event or '(no event)'}  owner {sample.owner}")
-        judged = f", judged by {sample.contract_version}" if sample.contract_version else ""
-        say(f"seen {shown(sample.seen_at)} UTC from {sample.source}, in batch {sample.batch_id}{judged}", indent=2)
-        for violation in sample.violations:
-            say(f"breaks {violation}", indent=2)
-        if sample.closed_by:
-            became = f", entered again as {sample.became}" if sample.became else ""
-            say(f"closed by {sample.closed_by}{became}", indent=2)
-        payload = sample.payload
-        text = payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False)
-        say(text, indent=2)
-    if found and not reveal:
-        say("Values are masked; --reveal shows them.")
+    print_events(found, reveal=reveal)
 
 
 @app.command()
 def repair(
     file: Annotated[Path, typer.Argument(help="The repair: a reviewed YAML file.")],
     *,
+    ids: Ids = None,
+    since: Since = None,
+    until: Until = None,
+    batches: Batches = None,
     applies: Apply = False,
     by: Name = "",
     samples: Samples = 3,
@@ -131,10 +179,11 @@ def repair(
     from activation_dagster.registry.repairs import read_repair
 
     name = _name(applies=applies, by=by)
+    only = _selection(ids=ids, since=since, until=until, batches=batches)
     with opened() as places:
         read = read_repair(file, owners=contracts_today(places).owners)
-        report = run(places, read, by=name, samples=samples, reveal=reveal)
-    _print_report(report, f"quarantine repair {file}", reveal=reveal, applied=applies, as_json=as_json)
+        report = run(places, read, only=only, by=name, samples=samples, reveal=reveal)
+    print_report(report, f"quarantine repair {file}", reveal=reveal, applied=applies, as_json=as_json)
 
 
 @app.command()
@@ -144,6 +193,9 @@ def replay(
     event: Event = None,
     field: Field = None,
     ids: Ids = None,
+    since: Since = None,
+    until: Until = None,
+    batches: Batches = None,
     applies: Apply = False,
     by: Name = "",
     samples: Samples = 3,
@@ -154,35 +206,64 @@ def replay(
     from activation_dagster.pipeline.reentry import replay as run
 
     name = _name(applies=applies, by=by)
+    select = _selection(event, reason, field, ids, since, until, batches)
     with opened() as places:
-        report = run(places, _selection(event, reason, field, ids), by=name, samples=samples, reveal=reveal)
-    _print_report(report, "quarantine replay", reveal=reveal, applied=applies, as_json=as_json)
+        report = run(places, select, by=name, samples=samples, reveal=reveal)
+    print_report(report, "quarantine replay", reveal=reveal, applied=applies, as_json=as_json)
 
 
 @app.command()
 def dismiss(
     *,
-    by: By,
-    why: Annotated[str, typer.Option(help="Why nobody needs them, in a sentence; it is kept.")],
     reason: Reason = None,
     event: Event = None,
     field: Field = None,
     ids: Ids = None,
+    since: Since = None,
+    until: Until = None,
+    batches: Batches = None,
+    why: Annotated[
+        str, typer.Option(help="Why nobody needs them, in a sentence; it is kept. Needed with --apply.")
+    ] = "",
+    applies: Apply = False,
+    by: Name = "",
+    samples: Samples = 3,
+    reveal: Reveal = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Take events off the list of what waits, for a reason; they stay where they are."""
-    from activation_dagster.pipeline.reentry import dismiss as run
+    """Show what would come off the list of what waits; with --apply it does, for a reason. It stays in the lake."""
+    from activation_dagster.pipeline.dismissal import dismiss as run
+    from activation_dagster.pipeline.dismissal import preview_dismissal
 
+    select = _selection(event, reason, field, ids, since, until, batches)
     with opened() as places:
-        count = run(places, _selection(event, reason, field, ids), by=by, why=why)
-    if count == 0:
-        say("Nothing waits that fits; nothing was dismissed.")
+        if applies:
+            report = run(places, select, by=by, why=why)
+        else:
+            report = preview_dismissal(places, select, samples=samples, reveal=reveal)
+    if as_json:
+        print_json({**plain(report), "applied": applies})
         return
-    say(f"Dismissed {_events(count)}. What is dismissed stays in quarantined_events; `quarantine log` says why.")
+    print_dismissal(report, reveal=reveal, applied=applies)
+
+
+@app.command()
+def purge(*, applies: Apply = False, by: Name = "", as_json: AsJson = False) -> None:
+    """Show what is kept longer than its reason asks for (keep_days); with --apply it is removed for good."""
+    from activation_dagster.pipeline.purge import purge as run
+
+    name = _name(applies=applies, by=by)
+    with opened() as places:
+        report = run(places, by=name)
+    if as_json:
+        print_json({**plain(report), "applied": applies})
+        return
+    print_purge(report, applied=applies)
 
 
 @app.command()
 def log(*, limit: Limit = 100, as_json: AsJson = False) -> None:
-    """Show who repaired, replayed or dismissed what, when and why, the newest first."""
+    """Show who repaired, replayed, dismissed or purged what, when and why, the newest first."""
     from activation_dagster.state.quarantine import list_acts
 
     with opened() as places, places.state.read() as connection:
@@ -204,67 +285,7 @@ def log(*, limit: Limit = 100, as_json: AsJson = False) -> None:
         )
 
 
-# -- what a repair or a replay says -----------------------------------------------------------------------------------
-
-
 def _name(*, applies: bool, by: str) -> str | None:
     if applies and not by.strip():
-        raise WrongUse("Events were to enter again in nobody's name, with --apply. Say who does it: --by NAME.")
+        raise WrongUse("This was to be done in nobody's name, with --apply. Say who does it: --by NAME.")
     return by if applies else None
-
-
-def _print_report(report: ReentryReport, command: str, *, reveal: bool, applied: bool, as_json: bool) -> None:
-    if as_json:
-        print_json({**plain(report), "applied": applied})
-        return
-    what = f"Repair {report.name}" if report.name else "Replay"
-    if report.finished:
-        say(f"Finished {report.finished:,} segments that an earlier one had not come to seal.")
-    if report.selected == 0:
-        say(f"{what}: nothing waits that fits. What entered again or was dismissed is in `quarantine log`.")
-        return
-    for sample in report.samples:
-        _print_sample(sample)
-    if report.samples and not reveal:
-        say("Values are masked; --reveal shows them.")
-    passes = "pass" if applied else "would pass"
-    say(f"{what}: {_events(report.selected)} selected; {report.passing:,} {passes} today's contracts.")
-    for reason, count in report.broken.items():
-        say(f"{count:,} still broken: {reason}", indent=2)
-    if not applied:
-        say(
-            f"Nothing was changed. To let them enter again: `activation {command} --apply --by NAME`."
-            if report.passing
-            else "Nothing to apply."
-        )
-    elif report.segments:
-        many = "s" if len(report.segments) != 1 else ""
-        say(
-            f"{_events(report.passing)} entered again in {len(report.segments):,} segment{many}; the next batch takes "
-            f"them (`activation work`, or the sensor). Kept as act {report.act_id}, see `quarantine log`."
-        )
-    else:
-        say("None of them entered again.")
-
-
-def _print_sample(sample: Sample) -> None:
-    verdict = "passes" if not sample.reason else f"still broken: {sample.reason}"
-    say(f"{sample.event_id}  {verdict}")
-    for violation in sample.violations:
-        say(f"breaks {violation}", indent=2)
-    for change in sample.changes:
-        say(f"{change.path}: {_side(change, after=False)} → {_side(change, after=True)}", indent=2)
-
-
-def _side(change: Change, *, after: bool) -> str:
-    stands, value = (change.has_after, change.after) if after else (change.has_before, change.before)
-    return _text(value) if stands else "(nothing)"
-
-
-def _events(count: int) -> str:
-    return f"{count:,} event{'s' if count != 1 else ''}"
-
-
-def _text(value: Any) -> str:
-    masked = isinstance(value, str) and value.startswith("<") and value.endswith(">")
-    return value if masked else json.dumps(value, ensure_ascii=False)

@@ -22,6 +22,9 @@ from activation_dagster.defs.resources import Workbench
 KEPT_FOR = timedelta(days=14)
 """How long Dagster's history of a finished run is kept. What was done stands in state, for good."""
 
+RETENTION = "schedule retention"
+"""Who removes what by the clock, as the control log has it."""
+
 FINISHED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
 
 DELETED_AT_ONCE = 500
@@ -86,10 +89,27 @@ def forget_message_ids(workbench: Workbench, *, now: datetime) -> list[str]:
     return MessageIds(places.state, window=places.dedupe_window).forget(newest_hour=min([*waiting, *begun, now]))
 
 
+@op
+def purge_quarantine(context: OpExecutionContext, workbench: ResourceParam[Workbench]) -> None:
+    """Removes quarantined events that were kept as long as the contracts say for their reason."""
+    from activation_dagster.pipeline.purge import purge
+
+    report = purge(workbench.places, by=RETENTION)
+    context.add_output_metadata(
+        {
+            "events_removed": report.removed,
+            "events_entering_again": report.entering,
+            "batches_passed_over": len(report.passed_over),
+            "files_deleted": report.files_deleted,
+        }
+    )
+
+
 @job(executor_def=in_process_executor)
 def retention_job() -> None:
-    """Keeps Dagster's history and the dedupe window from growing without bound."""
+    """Keeps Dagster's history, the dedupe window and the quarantine from growing without bound."""
     forget_old_runs()
+    purge_quarantine()
 
 
 @op

@@ -12,7 +12,8 @@ SCHEDULES = (
         job=retention_job,
         cron_schedule="17 3 * * *",
         default_status=DefaultScheduleStatus.RUNNING,
-        description="Deletes Dagster's history of old runs, and message ids that no event can meet any more.",
+        description="Deletes Dagster's history of old runs, message ids that no event can meet any more, and what was "
+        "quarantined longer ago than contracts/failure_modes.yaml keeps it.",
     ),
     ScheduleDefinition(
         name="lake_verify",

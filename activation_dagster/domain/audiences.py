@@ -84,6 +84,9 @@ class DayOfActivity:
 MILLIONTH = 1_000_000
 """Sums are kept in whole millionths, so that they are exact and do not depend on the order of adding."""
 
+MOST_MILLIONTHS = 9 * 10**18
+"""Where a sum stops, on both sides: two sound events of nine trillion would else be beyond what 64 bits hold."""
+
 
 def amount(condition: MeasureCondition, activity: Iterable[DayOfActivity], today: date) -> int:
     """How much of a condition's measure a profile reached, in millionths, counting only the condition's days."""
@@ -94,7 +97,7 @@ def amount(condition: MeasureCondition, activity: Iterable[DayOfActivity], today
         if condition.within_days is not None and (today - done.day).days >= condition.within_days:
             continue
         found += done.total_millionths if condition.measure.sum_of else done.event_count * MILLIONTH
-    return found
+    return max(-MOST_MILLIONTHS, min(found, MOST_MILLIONTHS))
 
 
 def trait_matches(condition: TraitCondition, value: Any) -> bool:

@@ -55,6 +55,11 @@ def segment_path(*, source: str, sealed_at: datetime, segment_id: str, compresse
     return f"{source}/{sealed_at:%Y/%m/%d/%H}/{segment_id}.ndjson{'.gz' if compressed else ''}"
 
 
+def seen_at(event: str) -> datetime:
+    """When an event came (UTC): when its segment was sealed, as its id says."""
+    return EPOCH + timedelta(milliseconds=int(event[:13]))
+
+
 def event_id(segment_id: str, line_no: int) -> str:
     """The id of the event on line `line_no` (from 1) of a segment: where it stands in landing, and nothing else."""
     return f"{segment_id}:{line_no:07d}"

@@ -10,7 +10,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, cast
@@ -26,6 +26,9 @@ Path = tuple[str, ...]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECONDS_FROM = 100_000_000_000
 """A number of time from here on counts milliseconds: as seconds it would be the year 5138."""
+
+NOBODY = "none"
+"""No batch has this name."""
 
 NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?([eE][+-]?[0-9]{1,2})?")
 TRUE = frozenset({"true", "yes", "1"})
@@ -131,6 +134,26 @@ class Selection:
     seen_before: datetime | None = None
     batches: tuple[str, ...] = ()
     event_ids: tuple[str, ...] = ()
+
+
+def narrowed(select: Selection, only: Selection) -> Selection:
+    """What both select. `select` is a repair file's and names no event ids, `only` no event, reason or field."""
+    starts = [start for start in (select.seen_from, only.seen_from) if start is not None]
+    ends = [end for end in (select.seen_before, only.seen_before) if end is not None]
+    return replace(
+        select,
+        seen_from=max(starts, default=None),
+        seen_before=min(ends, default=None),
+        batches=_both(select.batches, only.batches),
+        event_ids=only.event_ids or select.event_ids,
+    )
+
+
+def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    """An empty list names everything, so two lists that share nothing give one that names nobody."""
+    if not one or not other:
+        return one or other
+    return tuple(name for name in one if name in other) or (NOBODY,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -243,6 +243,15 @@ class Lake:
         uris = DeltaTable(str(self.path(table))).file_uris(file_pruning_predicate=filters or None)
         return sorted(local_path(uri) for uri in uris)
 
+    def vacuum(self, table: LakeTable, *, older_than_hours: int) -> int:
+        """Delete the data files that were taken out of a table so long ago that nobody reads them; how many."""
+        if not self.exists(table):
+            return 0
+        from deltalake import DeltaTable
+
+        opened = DeltaTable(str(self.path(table)))
+        return len(opened.vacuum(older_than_hours, dry_run=False, enforce_retention_duration=False))
+
     # -- damage ---------------------------------------------------------------------------------------------------
 
     def fingerprint(

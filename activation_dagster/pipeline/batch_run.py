@@ -145,7 +145,7 @@ class BatchRun:
                 arrival_hour=self.hour,
                 batch_id=self.batch.batch_id,
                 may_exist=may_exist,
-                before_commit=self._require_leases,
+                before_commit=self.require_leases,
                 on_written=lambda: point(f"{phase}.written"),
             )
         point(f"{phase}.durable")
@@ -159,7 +159,7 @@ class BatchRun:
             batch_id=self.batch.batch_id, phase=phase, counts=counted, tables=written, ran_before=ran_before
         )
 
-    def _require_leases(self) -> None:
+    def require_leases(self) -> None:
         """Raise LeaseLost where somebody else took over: what we would add to the lake stands there already."""
         with self.state.write():
             pass

@@ -9,8 +9,8 @@ from typing import Any
 
 from activation_dagster.domain.consent import ConsentStatus
 from activation_dagster.domain.contracts import Call
-from activation_dagster.lake.contract_sql import literal
 from activation_dagster.lake.paths import json_at
+from activation_dagster.lake.rule_sql import literal
 from activation_dagster.lake.taken_sql import kept_section
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.state.consent import record_id

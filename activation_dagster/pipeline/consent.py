@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import select
 
-from activation_dagster.domain.audiences import MILLIONTH, Measure, MeasureCondition
+from activation_dagster.domain.audiences import MILLIONTH, MOST_MILLIONTHS, Measure, MeasureCondition
 from activation_dagster.domain.batches import Phase, PhaseReport
 from activation_dagster.domain.contracts import Call
-from activation_dagster.lake.contract_sql import literal
 from activation_dagster.lake.paths import json_at
+from activation_dagster.lake.rule_sql import literal
 from activation_dagster.lake.tables import MEMBERSHIPS
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.choices import choice_rows, make_new_choices, make_speaking_events
@@ -66,14 +66,15 @@ def _new_traits(run: BatchRun) -> None:
             where e.event_type = 'identify'
         ),
         named as (
-            select profile_id, event_id, ordinal, occurred_at, traits, unnest(json_keys(traits)) as trait
+            -- read once: looking each key up reads all of them each time, and somebody sends forty thousand
+            select profile_id, event_id, ordinal, occurred_at,
+                unnest(map_entries(json_transform(traits, '"MAP(VARCHAR, JSON)"'))) as trait
             from identified
             where traits is not null
         )
-        select profile_id, event_id, ordinal, occurred_at, trait,
-            json_extract(traits, '/' || replace(replace(trait, '~', '~0'), '/', '~1'))::varchar as value
+        select profile_id, event_id, ordinal, occurred_at, trait.key as trait, trait.value::varchar as value
         from named
-        where length(trait) <= 80 and trait <> '$country'
+        where length(trait.key) <= 80 and trait.key <> '$country'
         union all
         select profile_id, event_id, ordinal, occurred_at, '$country', country
         from identified
@@ -99,6 +100,7 @@ def _new_activity(run: BatchRun) -> None:
         contract = next(found for found in run.contracts.events.values() if found.name == measure.event_name)
         place = run.contracts.sums(contract).index(measure) + 1 if measure.sum_of else 0
         total = f"coalesce(sum(v.measured[{place}]), 0)" if measure.sum_of else "0"
+        total = f"least(greatest({total}, {-MOST_MILLIONTHS}), {MOST_MILLIONTHS})"
         window = longest_window(run.contracts, measure)
         recent = "" if window is None else f" and (v.occurred_at::date - date '1970-01-01') > b.today - {window}"
         parts.append(

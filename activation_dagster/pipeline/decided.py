@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from activation_dagster.domain.batches import Batch, Phase
 from activation_dagster.errors import WrongUse
-from activation_dagster.lake.contract_sql import literal
+from activation_dagster.lake.rule_sql import literal
 from activation_dagster.lake.tables import DECISIONS
 from activation_dagster.pipeline.closed_rows import closed_rows
 from activation_dagster.pipeline.places import Places

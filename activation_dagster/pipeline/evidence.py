@@ -24,7 +24,7 @@ from activation_dagster.domain.contracts import EventContract, Undeclared, kept
 from activation_dagster.domain.masking import masked, shown_payload
 from activation_dagster.domain.sends import SendStatus
 from activation_dagster.domain.workflows import EventTrigger, Workflow
-from activation_dagster.lake.contract_sql import literal
+from activation_dagster.lake.rule_sql import literal
 from activation_dagster.lake.tables import INGESTED, RESOLVED, VALIDATED
 from activation_dagster.pipeline.closed_rows import closed_rows
 from activation_dagster.pipeline.contracts_in_force import contracts_of

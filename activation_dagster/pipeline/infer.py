@@ -26,9 +26,9 @@ from activation_dagster.domain.inference import (
 from activation_dagster.domain.lexical import MAX_EXACT_INTEGER
 from activation_dagster.domain.reasons import QuarantineReason
 from activation_dagster.domain.times import DATE_PATTERN, INSTANT_PATTERN
-from activation_dagster.lake.contract_sql import literal
 from activation_dagster.lake.engine import Engine
 from activation_dagster.lake.lines import landed_lines
+from activation_dagster.lake.rule_sql import literal
 from activation_dagster.lake.tables import QUARANTINED
 from activation_dagster.pipeline.closed_rows import closed_rows
 from activation_dagster.pipeline.places import Places

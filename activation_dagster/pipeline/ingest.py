@@ -35,13 +35,13 @@ def compute_ingested(run: BatchRun) -> None:
         (found.segment_no, found.line_no, QuarantineReason.NOT_UTF8.value, found.line) for found in unreadable
     ]
     for segment_no, line_no, line in _doubtful_lines(run):
-        bare = line.encode().rstrip(b"\r\n")
-        if not bare.strip():
+        whole = line.encode()
+        if not whole.strip():
             faults.append((segment_no, line_no, None, b""))  # a blank line is no event
             continue
-        verdict = read_event(bare)
+        verdict = read_event(whole.rstrip(b"\r"))
         if isinstance(verdict, QuarantineReason):
-            faults.append((segment_no, line_no, verdict.value, bare))
+            faults.append((segment_no, line_no, verdict.value, whole))
     engine.put(
         "line_faults",
         {"segment_no": "INTEGER", "line_no": "BIGINT", "reason": "VARCHAR", "line": "BLOB"},

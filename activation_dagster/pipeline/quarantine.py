@@ -12,11 +12,13 @@ from activation_dagster.domain.batches import Phase
 from activation_dagster.domain.landing import SEGMENT_ID
 from activation_dagster.domain.masking import shown_payload
 from activation_dagster.domain.repairs import Selection
-from activation_dagster.errors import WrongUse
-from activation_dagster.lake.contract_sql import literal
+from activation_dagster.errors import ContractsInvalid, WrongUse
+from activation_dagster.lake.rule_sql import literal
 from activation_dagster.lake.tables import QUARANTINED
 from activation_dagster.pipeline.closed_rows import closed_rows
+from activation_dagster.pipeline.contracts_in_force import contracts_today
 from activation_dagster.pipeline.places import Places
+from activation_dagster.state.purges import purged_since
 from activation_dagster.state.quarantine import closings
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ class QuarantineGroup:
     `event` is the contract that judged them, else the event's name or call as sent, else empty; `field` is where they
     break it (`properties.price`), empty where no field is to blame. An event that breaks two fields counts in both
     groups. First and last seen are when the segments were sealed (UTC). The trend is how many of them were seen in the
-    last 24 hours, and in the 24 hours before. `value` is what stands in the field, where that was asked for.
+    last 24 hours, and in the 24 hours before. `removed_from` is when retention begins to remove them (UTC; None:
+    never). `value` is what stands in the field, where that was asked for.
     """
 
     event: str
@@ -46,6 +49,7 @@ class QuarantineGroup:
     owner: str
     first_seen_at: datetime
     last_seen_at: datetime
+    removed_from: datetime | None = None
     value: str | None = None
 
 
@@ -78,6 +82,9 @@ class WaitingEvent:
 
     event_id: str
     source: str
+    batch_id: str
+    reason: str
+    event: str
     payload: bytes
 
     @property
@@ -98,8 +105,9 @@ def listed(places: Places, select: Selection = EVERYTHING, *, by_value: bool = F
     many share names nobody. Rarer values count together.
     """
     now = (places.clock() - EPOCH) // timedelta(milliseconds=1)
+    kept = kept_for(places)
     a_day = DAY // timedelta(milliseconds=1)
-    with _quarantine(places) as connection:
+    with quarantine_read(places) as connection:
         rows = connection.execute(
             f"""
             with faults as (
@@ -140,6 +148,7 @@ def listed(places: Places, select: Selection = EVERYTHING, *, by_value: bool = F
             owner=owner or "",
             first_seen_at=_sealed(first),
             last_seen_at=_sealed(last),
+            removed_from=_sealed(first) + kept[reason] if reason in kept else None,
             value=value,
         )
         for event, reason, field, events, last_day, day_before, owner, first, last, value in rows
@@ -157,7 +166,7 @@ def shown(
     places: Places, select: Selection = EVERYTHING, *, limit: int = 10, reveal: bool = False, closed: bool = False
 ) -> tuple[QuarantinedEvent, ...]:
     """Samples of what waits, or with `closed` of what waited, the newest first."""
-    with _quarantine(places) as connection:
+    with quarantine_read(places) as connection:
         rows = connection.execute(
             f"""
             select
@@ -207,30 +216,41 @@ EVENTS_AT_ONCE = 5_000
 
 
 def _events(places: Places, relation: str, select: Selection) -> Generator[list[WaitingEvent]]:
-    with _quarantine(places) as connection:
+    with quarantine_read(places) as connection:
         rows = connection.execute(
-            f"select event_id, source, payload from {relation} where {_fits(select)} order by event_id"
+            f"select event_id, source, batch_id, reason, {_EVENT}, payload from {relation} "
+            f"where {_fits(select)} order by event_id"
         )
         while chunk := rows.fetchmany(EVENTS_AT_ONCE):
             yield [
-                WaitingEvent(event_id=event_id, source=source, payload=bytes(payload or b""))
-                for event_id, source, payload in chunk
+                WaitingEvent(
+                    event_id=event_id,
+                    source=source,
+                    batch_id=batch_id,
+                    reason=reason,
+                    event=event,
+                    payload=bytes(payload or b""),
+                )
+                for event_id, source, batch_id, reason, event, payload in chunk
             ]
 
 
 @contextmanager
-def _quarantine(places: Places) -> Generator[duckdb.DuckDBPyConnection]:
-    """`quarantined` (all of it), `closings`, and its two parts `waiting` and `closed`."""
+def quarantine_read(places: Places) -> Generator[duckdb.DuckDBPyConnection]:
+    """`quarantined` (all of it), `closings`, and its two parts `waiting` and `closed`; nothing that was purged."""
     import duckdb
     import pyarrow as pa
 
     source = closed_rows(places, QUARANTINED, Phase.VALIDATED)
     with places.state.read() as reading:
         rows = closings(reading)
-    table = _closings_table(pa, rows)
+        purged = purged_since(reading, places.clock() - LONGEST_READ)
     with duckdb.connect(":memory:") as connection:
-        connection.register("closings", table)
-        connection.execute(f"create temp view quarantined as select * from {source} as q")
+        connection.register("closings", _closings_table(pa, rows))
+        connection.register("purged", _purged_table(pa, purged))
+        connection.execute(
+            f"create temp view quarantined as select q.* from {source} as q anti join purged using (batch_id, reason)"
+        )
         connection.execute(
             "create temp view waiting as select q.* from quarantined as q anti join closings as c using (event_id)"
         )
@@ -238,6 +258,29 @@ def _quarantine(places: Places) -> Generator[duckdb.DuckDBPyConnection]:
             "create temp view closed as select q.* from quarantined as q semi join closings as c using (event_id)"
         )
         yield connection
+
+
+LONGEST_READ = timedelta(hours=1)
+"""Files that were listed so long ago are read no more."""
+
+
+def kept_for(places: Places) -> dict[str, timedelta]:
+    """How long what waits is kept after its arrival, by reason, as today's contracts say; without an end: missing."""
+    try:
+        modes = contracts_today(places).failure_modes.values()
+    except ContractsInvalid:
+        return {}
+    return {
+        mode.code: timedelta(days=mode.keep_days)
+        for mode in modes
+        if mode.group == "quarantine" and mode.keep_days is not None
+    }
+
+
+def _purged_table(pa: Any, rows: Sequence[tuple[str, str]]) -> Any:
+    """What retention removed, as Arrow has it: batch_id, reason."""
+    columns = {"batch_id": [row[0] for row in rows], "reason": [row[1] for row in rows]}
+    return pa.table({name: pa.array(column, pa.string()) for name, column in columns.items()})
 
 
 def _closings_table(pa: Any, rows: Sequence[tuple[str, str, str, str, str]]) -> Any:

@@ -22,14 +22,21 @@ from activation_dagster.domain.landing import Segment, event_id, segment_from_pa
 from activation_dagster.domain.lexical import read_event
 from activation_dagster.domain.masking import masked
 from activation_dagster.domain.reasons import QuarantineReason
-from activation_dagster.domain.repairs import Change, Selection, Step, changes, mended, reentering
-from activation_dagster.errors import LakeDamaged, WrongUse
+from activation_dagster.domain.repairs import Change, Selection, Step, changes, mended, narrowed, reentering
+from activation_dagster.errors import LakeDamaged
 from activation_dagster.pipeline.contracts_in_force import contracts_in_force
 from activation_dagster.pipeline.places import Places
-from activation_dagster.pipeline.quarantine import EPOCH, WaitingEvent, quarantined, waiting
+from activation_dagster.pipeline.quarantine import (
+    EPOCH,
+    EVERYTHING,
+    WaitingEvent,
+    quarantined,
+    waiting,
+)
 from activation_dagster.pipeline.verdicts import Verdict, verdict_on
 from activation_dagster.registry.repairs import ReadRepair, kept_steps
-from activation_dagster.state.quarantine import DISMISSAL, Act, Reentry, close, confirm_sealed, unsealed
+from activation_dagster.state.purges import hold_off_purges
+from activation_dagster.state.quarantine import Act, Reentry, close, confirm_sealed, unsealed
 
 MILLISECOND = timedelta(milliseconds=1)
 ADDED = ("messageId", "receivedAt")
@@ -69,11 +76,18 @@ class ReentryReport:
 
 
 def repair(
-    places: Places, read: ReadRepair, *, by: str | None = None, samples: int = 3, reveal: bool = False
+    places: Places,
+    read: ReadRepair,
+    *,
+    only: Selection = EVERYTHING,
+    by: str | None = None,
+    samples: int = 3,
+    reveal: bool = False,
 ) -> ReentryReport:
     """Try a repair on all that it selects; with `by`, what passes today's contracts then enters again, in that name.
 
-    Raises ContractsInvalid, and RetryLater where somebody else closes the same events meanwhile.
+    `only` narrows what the file selects to some time, batches or events. Raises ContractsInvalid, and RetryLater where
+    somebody else closes the same events meanwhile.
     """
     act = Act(
         act_id="",
@@ -84,9 +98,10 @@ def repair(
         done_by=by or "",
         reason=read.repair.reason_for,
         content=read.content,
+        narrowed_to="" if only == EVERYTHING else selection_text(only),
     )
     return _Entering(places=places, act=act, steps=read.repair.steps, samples=samples, reveal=reveal).run(
-        read.repair.select
+        narrowed(read.repair.select, only)
     )
 
 
@@ -102,37 +117,9 @@ def replay(
         done_at=places.clock(),
         done_by=by or "",
         reason="judged again under today's contracts",
-        content=_as_json(select),
+        content=selection_text(select),
     )
     return _Entering(places=places, act=act, steps=(), samples=samples, reveal=reveal).run(select)
-
-
-def dismiss(places: Places, select: Selection, *, by: str, why: str) -> int:
-    """Take events off the list of what waits, for a reason and in a person's name; how many. They stay in the lake."""
-    if not why.strip() or not by.strip():
-        raise WrongUse("Events were to be dismissed without a reason or a name, in --why and --by. Give both.")
-    if select == Selection():
-        raise WrongUse(
-            "Everything that waits was to be dismissed, by no selection. Name an event, a reason, a field or an id."
-        )
-    act: Act | None = None
-    count = 0
-    for chunk in waiting(places, select):
-        if act is None:
-            act = Act(
-                act_id=_act_id(DISMISSAL, "", chunk[0].event_id),
-                kind=DISMISSAL,
-                name="",
-                fingerprint="",
-                done_at=places.clock(),
-                done_by=by,
-                reason=why,
-                content=_as_json(select),
-            )
-        with places.state.write() as connection:
-            close(connection, act, {event.event_id: "" for event in chunk}, now=places.clock())
-        count += len(chunk)
-    return count
 
 
 def finish_reentries(places: Places) -> int:
@@ -170,6 +157,7 @@ class _Entering:
     steps: Sequence[Step]
     samples: int
     reveal: bool
+    groups: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     passing: int = 0
     broken: Counter[str] = field(default_factory=Counter[str])
     shown: list[Sample] = field(default_factory=list[Sample])
@@ -213,11 +201,12 @@ class _Entering:
 
     def _enter(self, event: WaitingEvent, line: bytes) -> None:
         if not self.act.act_id:
-            derived = _act_id(self.act.kind, self.act.fingerprint, event.event_id)
+            derived = act_id_of(self.act.kind, self.act.fingerprint, event.event_id)
             self.act = replace(self.act, act_id=derived)
         entries = self.ready.setdefault(event.source, [])
         size = sum(len(entry) for _, entry in entries[-1:])  # a source's lines are of one size, more or less
         entries.append((event.event_id, line))
+        self.groups.add((event.batch_id, event.reason))
         if len(entries) >= SEGMENT_EVENTS or len(entries) * size >= self.places.batch_max_bytes:
             self._flush(event.source)
 
@@ -238,6 +227,7 @@ class _Entering:
             events=became,
         )
         with self.places.state.write() as connection:
+            hold_off_purges(connection, self.groups)
             close(connection, self.act, became, segment=segment, now=self.places.clock())
         self.places.at("reentry.recorded")
         _seal(self.places, _segment(segment), [line for _, line in entries])
@@ -271,7 +261,7 @@ def _sample(event: WaitingEvent, line: bytes, verdict: Verdict, *, reveal: bool)
     )
 
 
-def _act_id(kind: str, fingerprint: str, first_event: str) -> str:
+def act_id_of(kind: str, fingerprint: str, first_event: str) -> str:
     """An event is closed once, so the first one that an act closes names it."""
     return "q" + hashlib.sha256(f"{kind}\x1f{fingerprint}\x1f{first_event}".encode()).hexdigest()[:16]
 
@@ -294,7 +284,8 @@ def _confirm(places: Places, segment: Reentry) -> None:
         confirm_sealed(connection, segment, now=places.clock())
 
 
-def _as_json(select: Selection) -> str:
+def selection_text(select: Selection) -> str:
+    """What is named of a selection, as JSON with sorted keys."""
     said = {
         "event": select.event,
         "reason": select.reason,

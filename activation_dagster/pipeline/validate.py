@@ -8,12 +8,16 @@ from activation_dagster.lake.envelope_sql import envelope_breaches
 from activation_dagster.lake.judging_sql import judge_events, unjudged
 from activation_dagster.lake.paths import text_at
 from activation_dagster.lake.routing_sql import Asked, numbered
+from activation_dagster.lake.rule_sql import literal
 from activation_dagster.lake.tables import DUPLICATES, QUARANTINED, VALIDATED
 from activation_dagster.lake.taken_sql import drops
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.closed_rows import closed_rows
 from activation_dagster.pipeline.ingest import compute_ingested
+from activation_dagster.state.batches import hours_since
 from activation_dagster.state.message_ids import MessageIds, record_duplicates, recorded_duplicates
+from activation_dagster.state.purges import purges_of
+from activation_dagster.state.quarantine import first_original
 
 ENTERED_AGAIN = (Provenance.REPAIR, Provenance.REPLAY)
 """Batches of events that had waited, and whose sender may have sent them again meanwhile."""
@@ -117,12 +121,25 @@ def _take_message_ids(run: BatchRun) -> None:
 
 
 def _accepted_ever(run: BatchRun) -> list[str]:
-    """Those of the batch's message ids that were ever accepted: a repair may come long after the window."""
-    accepted = closed_rows(run.places, VALIDATED, Phase.VALIDATED)
-    return run.engine.texts(
-        f"select distinct m.key from {accepted} as v join message_keys as m "
-        f"on m.key = left(to_base64(unhex(md5(v.message_id))), 22) where v.batch_id <> '{run.batch.batch_id}'"
+    """Those of the batch's message ids that may have been accepted since its originals came.
+
+    A repair may come long after the window; when the originals came, the index knew what was accepted before them.
+    Only arrival hours that something came in since then are read, and of them one column.
+    """
+    with run.places.state.read() as connection:
+        first = first_original(connection, run.batch.segments)
+        hours = None if first is None else hours_since(connection, first, window=run.places.dedupe_window)
+    accepted = closed_rows(run.places, VALIDATED, Phase.VALIDATED, hours=hours)
+    run.engine.make(
+        "asked_ids",
+        "select distinct e.message_id, m.key from event_verdicts as e join message_keys as m on m.ordinal = e.ordinal",
     )
+    found = run.engine.texts(
+        f"select distinct a.key from {accepted} as v join asked_ids as a on a.message_id = v.message_id "
+        f"where v.batch_id <> {literal(run.batch.batch_id)}"
+    )
+    run.engine.forget("asked_ids")
+    return found
 
 
 def _recall_duplicates(run: BatchRun) -> None:
@@ -154,6 +171,10 @@ def compute_validated(run: BatchRun) -> None:
 def validate(run: BatchRun) -> PhaseReport:
     """Carry out the phase `validated`: counts accepted, duplicate, quarantined, shed and each quarantine reason."""
     compute_validated(run)
+    run.hold(Phase.VALIDATED)  # what retention removed is asked for when nobody can remove more
+    with run.places.state.read() as connection:
+        purged = [literal(purge.reason) for purge in purges_of(connection, run.batch.batch_id)]
+    left = f" where reason not in ({', '.join(purged)})" if purged else ""
     place = f"select '{run.hour}' as arrival_hour, '{run.batch.batch_id}' as batch_id"
     return run.carry_out(
         Phase.VALIDATED,
@@ -164,7 +185,7 @@ def validate(run: BatchRun) -> PhaseReport:
             ),
             QUARANTINED: (
                 f"{place}, event_id, source, reason, violations, contract, contract_version, owner, event_type, "
-                "event_name, message_id, received_at, payload from quarantined_events"
+                f"event_name, message_id, received_at, payload from quarantined_events{left}"
             ),
             DUPLICATES: f"{place}, event_id, source, message_id, cause from duplicate_events",
         },

@@ -11,7 +11,7 @@ from activation_dagster.domain.reasons import IncidentKind
 from activation_dagster.errors import LeaseHeld, MendTheEnvironment
 from activation_dagster.lake.damage import Held, held, make_writable, mend_checkpoints
 from activation_dagster.lake.delta import hour_key
-from activation_dagster.lake.tables import SENDS, TABLES
+from activation_dagster.lake.tables import QUARANTINED, SENDS, TABLES
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.copy_sends import copy_sends
 from activation_dagster.pipeline.places import Places
@@ -19,6 +19,7 @@ from activation_dagster.pipeline.watch import owner_of
 from activation_dagster.pipeline.work import VERBS
 from activation_dagster.state.batches import closed_phases, load_batches
 from activation_dagster.state.incidents import open_incident, resolve
+from activation_dagster.state.purges import not_done
 from activation_dagster.state.send_copies import closed_copies
 
 
@@ -46,8 +47,9 @@ class LakeReport:
 
     `copies` is how many copies were compared, one a batch and table. `mended_logs` are empty last log entries that were
     moved away, as `<table>/<entry>`. `orphan_rows` belong to phases that are not closed (readers do not see them, and
-    the batch replaces them when it goes on) or to a copy of sends that was broken off, which the next delivery
-    replaces. `is_sound`: the lake now holds what state says.
+    the batch replaces them when it goes on), to a copy of sends that was broken off, which the next delivery
+    replaces, or to a purge that was broken off, which the next one finishes. `is_sound`: the lake now holds what state
+    says.
     """
 
     copies: int
@@ -84,6 +86,9 @@ def verify(places: Places, *, rebuild: bool, now: datetime) -> LakeReport:
             mended += [f"{table.name}/{entry}" for entry in entries]
             found[table.name] = held(places.lake, connection, table)
         damaged = _compare(before, found)
+        if any(damage.table == QUARANTINED.name for damage in damaged):  # retention may have gone on since
+            today = _expected(places)
+            damaged = [d for d in damaged if d.table != QUARANTINED.name or today.get(_key(d)) == before[_key(d)]]
         noted = {table: _note(places, of_table, now=now) for table, of_table in _by_table(damaged).items()}
         if rebuild and damaged:
             for name in noted:
@@ -111,10 +116,12 @@ def verify(places: Places, *, rebuild: bool, now: datetime) -> LakeReport:
 
 def _expected(places: Places) -> _Copies:
     with places.state.read() as connection:
+        being_purged = not_done(connection)
         of_phases: _Copies = {
             (table, hour_key(hour), batch_id): (phase, copy)
             for batch_id, hour, phase, _, copies in closed_phases(connection)
             for table, copy in copies.items()
+            if table != QUARANTINED.name or batch_id not in being_purged
         }
         return of_phases | {
             (SENDS.name, hour_key(hour), batch_id): (None, copy) for batch_id, hour, copy in closed_copies(connection)
@@ -169,11 +176,15 @@ def _place(batch: Batch) -> tuple[bool, int]:
 
 def _after(damage: Damage, before: _Copies, again: Mapping[str, Held], obstacles: Mapping[str, str]) -> Damage:
     """The damage once it was rebuilt: it must be what the phase said when it first closed, not what it says now."""
-    key = (damage.table, damage.arrival_hour, damage.batch_id)
+    key = _key(damage)
     copy = before[key][1]
     if again[damage.table].rows.get(key[1:], (0, "0")) == (copy.rows, copy.checksum):
         return replace(damage, is_rebuilt=True)
     return replace(damage, obstacle=obstacles.get(damage.batch_id, "Computed again, it gives other rows."))
+
+
+def _key(damage: Damage) -> tuple[str, str, str]:
+    return damage.table, damage.arrival_hour, damage.batch_id
 
 
 def _by_table(damaged: Sequence[Damage]) -> dict[str, list[Damage]]:

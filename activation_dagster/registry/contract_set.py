@@ -23,12 +23,16 @@ REPAIRS = "repairs"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureMode:
-    """Who answers for a reason code, and what they do."""
+    """Who answers for a reason code, and what they do.
+
+    `keep_days`: how long an event that waits for this reason is kept after its arrival; None without an end.
+    """
 
     code: str
     group: str
     owner: str
     response: str
+    keep_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

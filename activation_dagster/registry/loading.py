@@ -518,11 +518,17 @@ class _Loading:
     def read_failure_modes(self) -> dict[str, FailureMode]:
         shape = self.read(self.root / "failure_modes.yaml", shapes.FailureModesFile)
         found: dict[str, FailureMode] = {}
-        for group in shapes.FailureModesFile.model_fields if shape else ():
+        groups = [name for name in shapes.FailureModesFile.model_fields if name != "quarantine_keep_days"]
+        for group in groups if shape else ():
             for code, mode in getattr(shape, group).items():
                 if mode.owner not in self.owners:
                     self.owner("failure_modes.yaml", mode.owner)
-                found[f"{group}.{code}"] = FailureMode(code=code, group=group, owner=mode.owner, response=mode.response)
+                keep_days: int | None = None
+                if shape is not None and isinstance(mode, shapes.QuarantineModeShape):
+                    keep_days = mode.keep_days or shape.quarantine_keep_days
+                found[f"{group}.{code}"] = FailureMode(
+                    code=code, group=group, owner=mode.owner, response=mode.response, keep_days=keep_days
+                )
         return found
 
 

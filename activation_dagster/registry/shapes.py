@@ -262,8 +262,13 @@ class FailureModeShape(Shape):
     response: str = Field(min_length=1)
 
 
+class QuarantineModeShape(FailureModeShape):
+    keep_days: int | None = Field(default=None, ge=1)
+
+
 class FailureModesFile(Shape):
-    quarantine: dict[str, FailureModeShape]
+    quarantine_keep_days: int | None = Field(default=None, ge=1)
+    quarantine: dict[str, QuarantineModeShape]
     duplicate: dict[str, FailureModeShape]
     link: dict[str, FailureModeShape]
     decision: dict[str, FailureModeShape]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from activation_dagster.domain.batches import Batch, Phase, Provenance, TableCopy
 from activation_dagster.domain.landing import Segment
@@ -139,6 +139,21 @@ def finished_in(connection: Connection, hours: Sequence[datetime]) -> list[str]:
     return [row[0] for row in rows]
 
 
+def hours_since(connection: Connection, since: datetime, *, window: timedelta) -> list[datetime]:
+    """Arrival hours of the batches planned since an instant, and of all that arrived since a window before it.
+
+    A late copy of an old hour is planned when it comes, whatever its hour; so both count.
+    """
+    earliest = since - window - timedelta(hours=1)  # an hour's folder also holds what came at its end
+    rows = connection.execute(
+        select(batches.c.arrival_hour)
+        .where(or_(batches.c.arrival_hour >= micros(earliest), batches.c.planned_at >= micros(since)))
+        .distinct()
+        .order_by(batches.c.arrival_hour)
+    )
+    return [instant(row[0]) for row in rows]
+
+
 def all_finished(connection: Connection) -> list[str]:
     """Every closed batch, in the order of their positions."""
     rows = connection.execute(
@@ -237,6 +252,14 @@ def close_phase(
             .where(batches.c.batch_id == batch_id, batches.c.closed_at.is_(None))
             .values(closed_at=micros(now))
         )
+
+
+def change_copy(connection: Connection, batch_id: str, phase: Phase, table: str, copy: TableCopy) -> None:
+    """Say anew what the lake holds of a closed phase in one table; its counts stay what they were."""
+    this = (batch_phases.c.batch_id == batch_id, batch_phases.c.phase == phase.value)
+    copies = json.loads(connection.execute(select(batch_phases.c.tables).where(*this)).scalar_one())
+    copies[table] = [copy.version, copy.rows, copy.checksum]
+    connection.execute(update(batch_phases).where(*this).values(tables=json.dumps(copies, sort_keys=True)))
 
 
 def closed_phase(

@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select, update
 
 from activation_dagster.domain.batches import Provenance
-from activation_dagster.domain.landing import Segment
+from activation_dagster.domain.landing import Segment, seen_at
 from activation_dagster.errors import RetryLater
 from activation_dagster.state.bulk import insert_new, select_in
 from activation_dagster.state.control import record_act
@@ -25,10 +25,11 @@ DISMISSAL = "dismissal"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """One repair, replay or dismissal: who, when (UTC), what and why; `events` is how many it closed.
+    """One repair, replay, dismissal or purge: who, when (UTC), what and why; `events` is how many it closed or removed.
 
-    `content` is JSON: the repair's file, or the selection. `unsealed` counts segments that were written down and not
-    sealed yet, because whoever did it died.
+    `content` is the repair's file, or as JSON the selection, or the days that a purge kept each reason. `narrowed_to`
+    is JSON: what of a repair's selection was asked for, or empty. `purged` counts those of `events` that retention has
+    removed since. `unsealed` counts segments that were written down and not sealed yet, because whoever did it died.
     """
 
     act_id: str
@@ -39,7 +40,9 @@ class Act:
     done_by: str
     reason: str
     content: str
+    narrowed_to: str = ""
     events: int = 0
+    purged: int = 0
     unsealed: int = 0
 
 
@@ -81,27 +84,19 @@ def close(
             [(segment.segment_id, segment.source, segment.act_id, segment.provenance.value)],
         )
     detail = {"act_id": act.act_id, "name": act.name, "events": len(events), "why": act.reason}
+    if act.narrowed_to:
+        detail["narrowed_to"] = act.narrowed_to
     if segment is not None:
         detail |= {"segment": f"{segment.source}/{segment.segment_id}", "provenance": segment.provenance.value}
     seq = record_act(connection, now=now, actor=act.done_by, act=f"quarantine.{act.kind}", detail=detail)
-    insert_new(
-        connection,
-        quarantine_acts,
-        ("act_id", "kind", "name", "fingerprint", "seq", "done_at", "done_by", "reason", "content"),
-        [
-            (
-                act.act_id,
-                act.kind,
-                act.name,
-                act.fingerprint,
-                seq,
-                micros(act.done_at),
-                act.done_by,
-                act.reason,
-                act.content,
-            )
-        ],
-    )
+    keep_act(connection, act, seq)
+
+
+def keep_act(connection: Connection, act: Act, seq: int) -> None:
+    """Write an act, once: its first transaction does, and those that follow change nothing."""
+    columns = ("act_id", "kind", "name", "fingerprint", "seq", "done_at", "done_by", "reason", "content", "narrowed_to")
+    values = (act.act_id, act.kind, act.name, act.fingerprint, seq, micros(act.done_at))
+    insert_new(connection, quarantine_acts, columns, [(*values, act.done_by, act.reason, act.content, act.narrowed_to)])
 
 
 def confirm_sealed(connection: Connection, segment: Reentry, *, now: datetime) -> None:
@@ -155,6 +150,22 @@ def provenances(connection: Connection, segments: Sequence[Segment]) -> dict[tup
     }
 
 
+def first_original(connection: Connection, segments: Sequence[Segment]) -> datetime | None:
+    """When the first event came that entered again with some segments, or with others of the same acts (UTC)."""
+    query = select(reentry_segments.c.source, reentry_segments.c.segment_id, reentry_segments.c.act_id)
+    wanted = {(segment.source, segment.segment_id) for segment in segments}
+    ids = [segment_id for _, segment_id in wanted]
+    acts = {
+        act_id
+        for source, segment_id, act_id in select_in(connection, query, reentry_segments.c.segment_id, ids)
+        if (source, segment_id) in wanted
+    }
+    first = connection.execute(
+        select(func.min(quarantine_closings.c.event_id)).where(quarantine_closings.c.act_id.in_(acts))
+    ).scalar_one()
+    return None if first is None else seen_at(first)
+
+
 def closings(connection: Connection, event_ids: Iterable[str] | None = None) -> list[tuple[str, str, str, str, str]]:
     """Closed events, all or those asked for: (event_id, act_id, kind, name, became)."""
     query = select(
@@ -205,7 +216,9 @@ def list_acts(connection: Connection, *, limit: int | None) -> list[Act]:
             done_by=row.done_by,
             reason=row.reason,
             content=row.content,
-            events=row.events,
+            narrowed_to=row.narrowed_to,
+            events=row.events + row.purged_events,
+            purged=row.purged_events,
             unsealed=row.unsealed,
         )
         for row in connection.execute(query)

@@ -325,14 +325,16 @@ quarantine_acts = Table(  # who repaired, replayed or dismissed what waits
     "quarantine_acts",
     metadata,
     Column("act_id", String(40), primary_key=True),  # derives from the first event that it closed
-    Column("kind", String(20), nullable=False),  # repair | replay | dismissal
+    Column("kind", String(20), nullable=False),  # repair | replay | dismissal | purge
     Column("name", String(80), nullable=False),  # the repair's id, or empty
     Column("fingerprint", String(64), nullable=False),  # of the repair, or empty
     Column("seq", BigInteger, nullable=False),
     Column("done_at", BigInteger, nullable=False),
     Column("done_by", String(200), nullable=False),
     Column("reason", Text, nullable=False),
-    Column("content", Text, nullable=False),  # JSON: the repair's file, or the selection
+    Column("content", Text, nullable=False),  # the repair's file, or as JSON the selection, or the days kept
+    Column("narrowed_to", Text, nullable=False, server_default=""),  # JSON: what of a repair's selection was asked for
+    Column("purged_events", BigInteger, nullable=False, server_default="0"),  # closings that retention removed
 )
 
 quarantine_closings = Table(  # the key lets an event be closed once; the event itself stays in the lake
@@ -341,6 +343,16 @@ quarantine_closings = Table(  # the key lets an event be closed once; the event 
     Column("event_id", String(80), primary_key=True),
     Column("act_id", String(40), nullable=False, index=True),
     Column("became", String(80), nullable=False),  # the event_id it entered again with, or empty
+)
+
+quarantine_purges = Table(  # what retention removed; it never comes back; `done_at` is set when the lake followed
+    "quarantine_purges",
+    metadata,
+    Column("batch_id", String(40), primary_key=True),
+    Column("reason", String(40), primary_key=True),
+    Column("act_id", String(40), nullable=False),
+    Column("events", BigInteger, nullable=False),
+    Column("done_at", BigInteger, nullable=True, index=True),
 )
 
 reentry_segments = Table(  # written before the segment is sealed; `landed_at` is set once it stands

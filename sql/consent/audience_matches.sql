@@ -3,7 +3,9 @@
 with measured as (
     select
         c.audience_id, c.condition_no, m.profile_id,
-        sum(case when c.is_sum then a.total_millionths else a.event_count * 1000000 end)::bigint as amount,
+        least(greatest(
+            sum(case when c.is_sum then a.total_millionths else a.event_count * 1000000 end),
+            -9000000000000000000), 9000000000000000000)::bigint as amount,
         min(a.day + c.within_days) as review_day
     from audience_conditions as c
     cross join batch as b

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -12,14 +13,15 @@ import pytest
 from sqlalchemy import func, select
 
 from activation_dagster.domain.batches import Provenance
-from activation_dagster.domain.repairs import Selection
+from activation_dagster.domain.repairs import Selection, narrowed
 from activation_dagster.domain.sends import SendStatus
 from activation_dagster.errors import RepairInvalid, RetryLater, WrongUse
-from activation_dagster.lake.tables import TABLES
+from activation_dagster.lake.tables import TABLES, VALIDATED
 from activation_dagster.pipeline.contracts_in_force import contracts_today
+from activation_dagster.pipeline.dismissal import dismiss, preview_dismissal
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.quarantine import listed, shown
-from activation_dagster.pipeline.reentry import ReentryReport, dismiss, finish_reentries, repair, replay
+from activation_dagster.pipeline.reentry import ReentryReport, finish_reentries, repair, replay, selection_text
 from activation_dagster.pipeline.watch import totals
 from activation_dagster.registry.repairs import ReadRepair, read_repair
 from activation_dagster.state.quarantine import list_acts
@@ -178,6 +180,71 @@ def test_an_original_that_was_sent_again_soundly_enters_as_a_duplicate_however_l
     assert found.conserved
 
 
+def test_a_repair_is_narrowed_by_time_and_batch_and_it_is_kept_by_what(places: Places, tmp_path: Path) -> None:
+    for hours in (30, 3, 0):
+        land(places, bad_price(f"u{hours}"), at=NOW - timedelta(hours=hours))
+        work(places)
+    newest = batches_of(places)[-1].batch_id
+    read_once = read(places, tmp_path)
+    assert repair(places, read_once, only=Selection(batches=(newest,), seen_before=NOW)).selected == 0
+    assert replay(places, Selection(seen_from=NOW - timedelta(hours=3))).selected == 2
+    assert preview_dismissal(places, Selection(seen_before=NOW - timedelta(hours=3))).selected == 1
+    only = Selection(seen_from=NOW - timedelta(hours=3), seen_before=NOW)
+    report = repair(places, read_once, only=only, by="ann")
+    assert (report.selected, report.passing) == (1, 1)
+    assert repair(places, read_once, only=only, by="ann").selected == 0
+    with places.state.read() as connection:
+        (act,) = list_acts(connection, limit=10)
+        detail = connection.execute(select(control_log.c.detail)).scalar_one()
+    assert act.narrowed_to == selection_text(only)
+    assert json.loads(detail)["narrowed_to"] == act.narrowed_to
+    assert repair(places, read_once, only=Selection(batches=("b0",))).selected == 0
+    assert repair(places, read_once).selected == 2
+
+
+def test_a_file_and_a_command_that_name_different_batches_select_nothing() -> None:
+    file = Selection(reason="not_json", batches=("b1", "b2"), seen_from=NOW)
+    assert narrowed(file, Selection(batches=("b2", "b3"), seen_from=NOW - timedelta(hours=1))) == Selection(
+        reason="not_json", batches=("b2",), seen_from=NOW
+    )
+    assert narrowed(file, Selection(batches=("b3",))).batches not in ((), ("b1", "b2"), ("b3",))
+
+
+@pytest.mark.parametrize("days", [2, 400])
+def test_what_was_accepted_under_an_old_hour_since_the_original_came_is_found(
+    places: Places, tmp_path: Path, days: int
+) -> None:
+    bad = bad_price("u1")
+    land(places, bad)
+    work(places)
+    later(places, days=2)  # the dedupe window has passed
+    land(places, purchase("u1") | {"messageId": bad["messageId"]}, at=NOW - timedelta(days=days))  # a restored copy
+    work(places)
+    later(places, days=2)
+    repair(places, read(places, tmp_path), by="ann")
+    work(places)
+    assert len(accepted(places, bad["messageId"])) == 1
+    assert totals(places).duplicate == 1
+
+
+def test_looking_for_later_acceptance_reads_no_hour_from_before_the_original(places: Places, tmp_path: Path) -> None:
+    for days in (90, 60, 30):
+        land(places, purchase("u0"), at=NOW - timedelta(days=days))
+    assert isinstance(places.clock, Clock)
+    places.clock.now = NOW - timedelta(days=30)
+    work(places)
+    places.clock.now = NOW
+    land(places, bad_price("u1"))
+    work(places)
+    before = places.lake.source(VALIDATED)
+    assert before.count(".parquet") == 3
+    for file in (places.lake.path(VALIDATED)).glob("*/*.parquet"):
+        file.unlink()  # reading any of them fails
+    repair(places, read(places, tmp_path), by="ann")
+    work(places)
+    assert totals(places).accepted == 4
+
+
 @pytest.mark.parametrize("point", ["reentry.recorded", "reentry.sealed", "reentry.confirmed"])
 def test_dying_at_any_point_loses_nothing_and_doubles_nothing(places: Places, tmp_path: Path, point: str) -> None:
     bad = [bad_price(f"u{number}") for number in range(3)]
@@ -272,21 +339,22 @@ def test_dismissing_needs_a_reason_a_name_and_a_selection_and_is_kept(places: Pl
             dismiss(places, Selection(reason="not_json"), **wrong)
     with pytest.raises(WrongUse, match="by no selection"):
         dismiss(places, Selection(), by="ann", why="x")
-    assert dismiss(places, Selection(reason="not_json"), by="ann", why="A writer that stopped half-way.") == 2
-    assert dismiss(places, Selection(reason="not_json"), by="ann", why="A writer that stopped half-way.") == 0
+    tried = preview_dismissal(places, Selection(reason="not_json"))
+    assert (tried.selected, tried.by_group, len(tried.samples), tried.act_id) == (2, {"not_json": 2}, 2, "")
+    done = dismiss(places, Selection(reason="not_json"), by="ann", why="A writer that stopped half-way.")
+    assert (done.selected, done.by_group) == (2, {"not_json": 2})
+    assert dismiss(places, Selection(reason="not_json"), by="ann", why="A writer that stopped half-way.").selected == 0
     assert [group.reason for group in listed(places)] == ["contract_violation"]
     assert [(s.closed_by, s.became) for s in shown(places, closed=True)] == [("dismissal", "")] * 2
     with places.state.read() as connection:
         (act,) = list_acts(connection, limit=10)
-    assert (act.kind, act.events, act.reason, act.content) == (
-        "dismissal", 2, "A writer that stopped half-way.", '{"reason": "not_json"}',
+    assert (act.act_id, act.kind, act.events, act.reason, act.content) == (
+        done.act_id, "dismissal", 2, "A writer that stopped half-way.", '{"reason": "not_json"}',
     )  # fmt: skip
     assert totals(places).quarantined == 3
 
 
 def test_bytes_that_are_no_text_are_repaired_as_text(places: Places, tmp_path: Path) -> None:
-    import json
-
     line = json.dumps(purchase("u1", product_id="M@sli")).encode().replace(b"@", b"\xfc")
     land(places, line, b"\xef\xbb\xbf" + json.dumps(purchase("u2")).encode())
     work(places)
