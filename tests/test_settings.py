@@ -61,6 +61,12 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         "batch_max_bytes": "1024",
         "lease_seconds": "5",
         "send_claim_size": "7",
+        "collector_max_event_bytes": "2048",
+        "collector_max_batch_bytes": "4096",
+        "collector_max_batch_events": "10",
+        "collector_seal_seconds": "2.5",
+        "collector_seal_bytes": "1024",
+        "collector_client_address": "off",
     }
     assert said.keys() == Settings.model_fields.keys()
     for field, value in said.items():
@@ -75,6 +81,11 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         "batch_max_bytes": 1024,
         "lease_seconds": 5,
         "send_claim_size": 7,
+        "collector_max_event_bytes": 2048,
+        "collector_max_batch_bytes": 4096,
+        "collector_max_batch_events": 10,
+        "collector_seal_seconds": 2.5,
+        "collector_seal_bytes": 1024,
     }
     assert settings.resolved_state_url == "postgresql+psycopg://u:p@db/state"
 
