@@ -29,6 +29,7 @@ class FrontDesk:
         self.trouble = ""
         self._root = root
         self._seen = self._stamp()
+        self._judges: dict[str, ArrivalJudge] = {}
         self._load()
 
     def source_of(self, key: str, now: datetime) -> Source | None:
@@ -80,7 +81,8 @@ class FrontDesk:
             for environment in sorted({source.environment for source in sources.values()})
         }
         self._sources = sources
-        self._judges = judges
+        # Judges of an environment that is gone stay: a request may be under way that asked for its source before.
+        self._judges = {**self._judges, **judges}
         self._by_hash = {key.sha256: source for source in sources.values() for key in source.keys}
         self._hashes: dict[str, str] = {}
 

@@ -137,6 +137,9 @@ def bad_lines(message_id: str) -> dict[str, Bad]:
         "February 30": Bad(line=said(message_id, sentAt="2025-02-30T10:00:00Z"), reason=Reason.INVALID_TIME),
         "no zone": Bad(line=said(message_id, originalTimestamp="2025-09-17T10:00:00"), reason=Reason.INVALID_TIME),
         "a time in seconds": Bad(line=said(message_id, timestamp=1758103800), reason=Reason.INVALID_TIME),
+        "one of too many": Bad(
+            line=b'{"collector":{"refused":"too_many"},' + sold(message_id)[1:], reason=Reason.TOO_MANY
+        ),
         # What nobody has promised, or what breaks its promise.
         "unknown event": Bad(line=said(message_id, event="Coupon Clipped"), reason=Reason.UNKNOWN_EVENT),
         "another spelling": Bad(line=said(message_id, event="product purchased"), reason=Reason.UNKNOWN_EVENT),

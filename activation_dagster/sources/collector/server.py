@@ -16,6 +16,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 HEAD_SECONDS = 20.0
 """How long a connection may be open without a whole request's head: a slow sender holds no more than a socket."""
+MAX_HEAD_BYTES = 64 * 1024
+"""A head that is longer is nobody's; the parser itself would keep reading."""
 GRACE_SECONDS = 20
 BACKLOG = 4096
 OPEN_FILES = 65_536
@@ -27,6 +29,7 @@ class PatientProtocol(HttpToolsProtocol):
     """HTTP/1.1 that closes a connection whose head does not come in time; uvicorn's own waits for ever."""
 
     _head_timer: asyncio.TimerHandle | None = None
+    _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin to wait."""
@@ -38,6 +41,10 @@ class PatientProtocol(HttpToolsProtocol):
         if self._head_timer is None and self._is_between_requests():
             self._await_head()
         super().data_received(data)
+        if self._head_timer is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._give_up()
 
     def on_headers_complete(self) -> None:
         """The head is here: from now on the body's own time counts."""
@@ -61,9 +68,10 @@ class PatientProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+            self._head_bytes = 0
 
     def _give_up(self) -> None:
-        self._head_timer = None
+        self._forget_head()
         if not self.transport.is_closing():
             self.transport.close()
 

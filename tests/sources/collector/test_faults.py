@@ -262,6 +262,19 @@ def test_slow_senders_and_idle_connections_keep_nobody_waiting_and_are_ended(
         assert running.collector.intake.held == 0
 
 
+def test_a_head_without_an_end_is_cut_off_in_bounded_memory(tmp_path: Path) -> None:
+    with in_a_thread(settings_under(tmp_path)) as running:
+        sent = 0
+        with (
+            socket.create_connection(("127.0.0.1", running.port), timeout=60) as sender,
+            suppress(ConnectionError),
+        ):
+            sender.sendall(b"POST /v1/track HTTP/1.1\r\n")
+            while sent < 64_000_000:
+                sent += sender.send(b"x-long: " + b"y" * 8_000 + b"\r\n")
+        assert sent < 32_000_000
+
+
 def test_many_idle_connections_do_no_harm(tmp_path: Path) -> None:
     with in_a_process(settings_under(tmp_path)) as running, ExitStack() as stack:
         assert running.process is not None
