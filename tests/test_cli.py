@@ -155,6 +155,8 @@ def test_every_command_explains_itself(run: Run, name: str) -> None:
         ["explain", "--profile", "user_id:ann@shop.example"],
         ["explain", "feedfeed"],
         ["consent", "show", "user_id:ann@shop.example"],
+        ["identity", "show", "user_id:ann@shop.example"],
+        ["identity", "resolve", "--rules", "/nowhere.yaml", "--events", "/nowhere.ndjson"],
         ["incidents", "resolve", "nothing", "--by", "me", "--resolution", "r"],
         ["events", "land", "/nowhere.ndjson", "--source", "web"],
         ["simulate", "--people", "10", "--events", "3"],
@@ -603,3 +605,46 @@ def test_state_may_live_in_postgresql(
     found = run("status", "--json").json
     assert (found["received"], found["conserved"]) == (80, True)
     assert run("quarantine", "list", "--json").json
+
+
+def test_a_graph_is_shown_drawn_and_masked(run: Run, worked: Path, tmp_path: Path) -> None:
+    picture, page = tmp_path / "graph.svg", tmp_path / "graph.html"
+    shown = run("identity", "show", "user_id:ann@shop.example", "--svg", str(picture), "--html", str(page))
+    assert (shown.code, shown.err) == (0, "")
+    assert "accepted: user_id" in shown.out
+    found = run("identity", "show", "user_id:ann@shop.example", "--json").json
+    assert [link["decision"] for link in found["links"]] == ["accepted"]
+    for text in (shown.out, picture.read_text(), page.read_text(), json.dumps(found)):
+        assert "ann@" not in text
+    assert picture.read_text().startswith("<svg")
+    lost = run("identity", "show", "user_id:ann@shop.example", "--svg", str(tmp_path / "no" / "graph.svg"))
+    assert lost.code == 2
+
+
+def test_rules_are_tried_on_a_file_line_by_line_and_no_installation_is_made(
+    run: Run, home: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "events.ndjson"
+    shared = [
+        {"messageId": f"m{number}", "userId": user, "context": {"traits": {"email": " Box@shop.test"}}}
+        for number, user in enumerate(("A", "B"))
+    ]
+    file.write_bytes(
+        b"\n".join([*(json.dumps(one).encode() for one in shared), b"", b'{"userId": "null"}', b"{"]) + b"\n"
+    )
+    words = ("identity", "resolve", "--rules", str(REPOSITORY / "contracts" / "identity.yaml"), "--events", str(file))
+    ended = run(*words, "--json")
+    first, second, nobody, broken = map(json.loads, ended.out.splitlines())
+    assert set(first) == set(second) == {"messageId", "profile_id", "conflicts"}
+    assert first["profile_id"] != second["profile_id"]
+    assert (first["messageId"], first["conflicts"]) == ("m0", [])
+    assert [(one["kind"], one["decision"], one["reason"]) for one in second["conflicts"]] == [
+        ("email", "conflict", "limit_reached")
+    ]
+    assert second["conflicts"][0]["other_profile_id"] == first["profile_id"]
+    assert [(one["profile_id"], one["reason"]) for one in (nobody, broken)] == [
+        (None, "no_profile"),
+        (None, "not_json"),
+    ]
+    assert not home.exists()
+    assert "box@" not in run(*words).out

@@ -16,6 +16,7 @@ from dagster import AssetCheckSpec
 
 from activation_dagster.defs.findings import LATE_AFTER_HOURS, Worked
 from activation_dagster.domain.accounting import event_sum
+from activation_dagster.domain.links import LinkDecision
 from activation_dagster.domain.unknown_events import UNKNOWN_EVENT
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ QUARANTINE_DRIFT = 3.0
 QUARANTINE_EXPECTED = 0.02
 JUDGED_FROM_EVENTS = 100
 """Shares of fewer events than this say nothing: one bad event alone in its batch would be 100 %."""
+
+CONFLICT_DRIFT = 3.0
+CONFLICTS_EXPECTED = 0.02
 
 LATE_SHARE = 0.2
 VOLUME_FACTOR = 10.0
@@ -104,6 +108,22 @@ def _quarantine_drift(work: Worked) -> Verdict:
     before = [_rate(lambda name, counts=counts: counts.get(name, 0)) for counts in work.recent]
     usual = sum(before) / len(before) if before else 0.0
     limit = max(QUARANTINE_EXPECTED, QUARANTINE_DRIFT * usual)
+    return Verdict(
+        passed=not before or rate <= limit or work.count("received") < JUDGED_FROM_EVENTS,
+        numbers={"rate": rate, "usual_rate": usual, "warns_above": limit},
+    )
+
+
+def _conflict_rate(counts: Callable[[str], int]) -> float:
+    links = sum(counts(f"links_{decision.value}") for decision in LinkDecision)
+    return counts(f"links_{LinkDecision.CONFLICT.value}") / links if links else 0.0
+
+
+def _identity_conflicts(work: Worked) -> Verdict:
+    rate = _conflict_rate(work.count)
+    before = [_conflict_rate(lambda name, counts=counts: counts.get(name, 0)) for counts in work.recent]
+    usual = sum(before) / len(before) if before else 0.0
+    limit = max(CONFLICTS_EXPECTED, CONFLICT_DRIFT * usual)
     return Verdict(
         passed=not before or rate <= limit or work.count("received") < JUDGED_FROM_EVENTS,
         numbers={"rate": rate, "usual_rate": usual, "warns_above": limit},
@@ -209,6 +229,20 @@ OF_BATCHES: tuple[Check[Worked], ...] = (
         description="Every accepted event has a profile, or a reason for having none.",
         is_blocking=True,
         judge=_none_of("resolved_events__nobody_and_no_reason"),
+    ),
+    Check(
+        asset="resolved_identities",
+        name="identity_limits",
+        description="No profile was given more identifiers than the identity contract allows, and none is on two.",
+        is_blocking=True,
+        judge=_none_of("overgrown_profiles__over_the_contract"),
+    ),
+    Check(
+        asset="resolved_identities",
+        name="identity_conflicts",
+        description=f"Conflicts among links are at most {CONFLICT_DRIFT:g} times the share of the batches before.",
+        is_blocking=False,
+        judge=_identity_conflicts,
     ),
     Check(
         asset="consented_audiences",

@@ -28,19 +28,23 @@ def lease_is_free(connection: Connection, batch_id: str, *, now: datetime) -> bo
 
 
 def recent_counts(connection: Connection, batch: Batch) -> tuple[Mapping[str, int], ...]:
-    """What the batches planned just before this one counted when they were validated, the newest first."""
+    """What the batches planned just before this one counted when they were validated and resolved, the newest first."""
+    counted = (Phase.VALIDATED.value, Phase.RESOLVED.value)
     rows = connection.execute(
-        select(batch_phases.c.counts)
+        select(batches.c.batch_no, batch_phases.c.counts)
         .join_from(batches, batch_phases, batches.c.batch_id == batch_phases.c.batch_id)
         .where(
             batches.c.batch_no < batch.batch_no,
             batches.c.batch_no >= batch.batch_no - RECENT_BATCHES,
-            batch_phases.c.phase == Phase.VALIDATED.value,
+            batch_phases.c.phase.in_(counted),
             batch_phases.c.closed_at.is_not(None),
         )
         .order_by(batches.c.batch_no.desc())
     )
-    return tuple(json.loads(row[0]) for row in rows)
+    found: dict[int, dict[str, int]] = {}
+    for batch_no, counts in rows:
+        found.setdefault(batch_no, {}).update(json.loads(counts))
+    return tuple(found.values())
 
 
 def newest_arrival(connection: Connection) -> datetime | None:

@@ -1,122 +1,38 @@
 """Identity: which identifiers belong to one person, decided link by link in arrival order.
 
 The rules follow Segment's Unify: an event's identifiers find profiles; none makes one, one takes them, several merge.
-Where a limit would be exceeded, the identifier of lowest priority on the event is left out and the rest is tried again,
-so two people who are known by different user ids never become one profile through a device they share. Limits count
-for ever, so what was refused once stays refused, and the result does not depend on how events are cut into batches.
+Where a rule stands against that, the identifier of lowest priority on the event is left out and the rest is tried
+again, so two people who are known by different user ids never become one profile through a device they share. What was
+decided stays: a value that turns out to be shared names nobody from then on, and what it connected before is connected.
+What a profile has only grows, so the result does not depend on how events are cut into batches.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
+from activation_dagster.domain.identifiers import (
+    SPAN,
+    USER_ID,
+    Identifier,
+    IdentifierKind,
+    IdentityRules,
+    OnConflict,
+    Strength,
+    Window,
+    Winner,
+    profile_id,
+)
+from activation_dagster.domain.links import (
+    NAMES_NOBODY,
+    NOT_KEPT,
+    IdentityChanges,
+    KnownIdentifier,
+    KnownProfile,
+    Link,
+    Merge,
+)
 from activation_dagster.domain.reasons import LinkRefusal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdentifierKind:
-    """One kind of identifier: where it is read from, how it is normalised, what it must not be, how many a profile has.
-
-    `paths` are dotted from the envelope; the first that holds text counts. `normalise` are steps out of trim, lower.
-    """
-
-    name: str
-    paths: tuple[str, ...]
-    normalise: tuple[str, ...]
-    blocked_values: frozenset[str]
-    blocked_patterns: tuple[str, ...]
-    limit: int
-    priority: int
-
-    def read(self, raw: str) -> str | None:
-        """The normalised value, or None where the value is blocked."""
-        value = raw
-        for step in self.normalise:
-            value = value.strip() if step == "trim" else value.lower()
-        if value == "" or value in self.blocked_values:
-            return None
-        if any(re.search(pattern, value) for pattern in self.blocked_patterns):
-            return None
-        return value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdentityRules:
-    """`contracts/identity.yaml`; `kinds` by priority, the strongest first."""
-
-    version: str
-    owner: str
-    kinds: tuple[IdentifierKind, ...]
-
-    def kind(self, name: str) -> IdentifierKind:
-        return next(kind for kind in self.kinds if kind.name == name)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Identifier:
-    """A kind and a normalised value."""
-
-    kind: str
-    value: str
-
-    @property
-    def key(self) -> bytes:
-        """16 bytes that stand for the identifier wherever it is looked up."""
-        return hashlib.md5(f"{self.kind}\x1f{self.value}".encode(), usedforsecurity=False).digest()
-
-
-def profile_id(first: Identifier) -> str:
-    """`p` and 24 hex digits derived from the identifier a profile was created with."""
-    return "p" + hashlib.sha256(f"{first.kind}\x1f{first.value}".encode()).hexdigest()[:24]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownIdentifier:
-    """An identifier in state and the profile it was first seen with (redirects not followed)."""
-
-    identifier: Identifier
-    profile_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownProfile:
-    """A profile in state: when it was created, as (state sequence, rank inside the batch); the smaller is the older."""
-
-    profile_id: str
-    created: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """One identifier offered to one profile by one event, and what became of it."""
-
-    event_id: str
-    identifier: Identifier
-    profile_id: str
-    refusal: LinkRefusal | None
-    other_profile_id: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Merge:
-    """Two profiles that an event showed to be one; the older one stays."""
-
-    event_id: str
-    winner: str
-    loser: str
-
-
-@dataclass(slots=True, kw_only=True)
-class IdentityChanges:
-    """What resolving a batch adds to state, in the order it was decided."""
-
-    profiles: list[tuple[str, Identifier, str, int]] = field(default_factory=list[tuple[str, Identifier, str, int]])
-    attached: list[tuple[Identifier, str, str]] = field(default_factory=list[tuple[Identifier, str, str]])
-    links: list[Link] = field(default_factory=list[Link])
-    merges: list[Merge] = field(default_factory=list[Merge])
 
 
 class IdentityGraph:
@@ -129,20 +45,33 @@ class IdentityGraph:
         profiles: Iterable[KnownProfile] = (),
         identifiers: Iterable[KnownIdentifier] = (),
         redirects: Mapping[str, str] | None = None,
+        companions: Mapping[Identifier, Iterable[bytes]] | None = None,
         position: int = 0,
     ) -> None:
         """`identifiers` holds all identifiers of each profile whose cluster is touched; `position` is the batch's."""
         self._rules = rules
-        self._limits = {kind.name: kind.limit for kind in rules.kinds}
+        self._kinds = {kind.name: kind for kind in rules.kinds}
+        # The safety rule stands here too, so that rules built by hand cannot leave it out.
+        self._limits = {kind.name: 1 if kind.name == USER_ID else kind.limit for kind in rules.kinds}
+        self._spans = {
+            kind.name: SPAN[kind.window]
+            for kind in rules.kinds
+            if kind.window is not Window.EVER and kind.name != USER_ID
+        }
         self._rank = {kind.name: kind.priority for kind in rules.kinds}
+        self._weak = frozenset(kind.name for kind in rules.kinds if kind.strength is Strength.WEAK)
+        self._unique = frozenset(kind.name for kind in rules.kinds if kind.is_unique)
+        self._values_end = any(kind.shared or kind.time_to_live for kind in rules.kinds)
         self._position = position
         self._redirects = dict(redirects or {})
         self._created = {profile.profile_id: profile.created for profile in profiles}
         self._owner: dict[Identifier, str] = {}
+        self._seen_at: dict[Identifier, int] = {}
         self._counts: dict[str, dict[str, int]] = {}
+        self._times: dict[tuple[str, str], list[int]] = {}
+        self._companions = {identifier: set(found) for identifier, found in (companions or {}).items()}
         for known in identifiers:
-            self._owner[known.identifier] = known.profile_id
-            self._add(self.canonical(known.profile_id), known.identifier.kind, 1)
+            self._hold(known.identifier, known.profile_id, self.canonical(known.profile_id), known.seen_at)
         self.changes = IdentityChanges()
 
     def canonical(self, profile: str) -> str:
@@ -151,53 +80,86 @@ class IdentityGraph:
             profile = self._redirects[profile]
         return profile
 
-    def _add(self, profile: str, kind: str, count: int) -> None:
-        held = self._counts.setdefault(profile, {})
-        held[kind] = held.get(kind, 0) + count
-
     def owner(self, identifier: Identifier) -> str | None:
         """The profile that has an identifier now, or None."""
         found = self._owner.get(identifier)
         return None if found is None else self.canonical(found)
 
     def see(
-        self, event_id: str, identifiers: Sequence[Identifier], blocked: Sequence[Identifier] = (), *, rank: int = 0
+        self,
+        event_id: str,
+        identifiers: Sequence[Identifier],
+        refused: Sequence[tuple[Identifier, LinkRefusal]] = (),
+        *,
+        rank: int = 0,
+        at: int = 0,
     ) -> str | None:
         """Resolve one event's identifiers (at most one a kind) to a profile; None where it has none that may be used.
 
-        `rank` is the event's place in the batch, by which profiles made in one batch have an age.
+        `refused` are those whose value names nobody. `rank` is the event's place in the batch, by which profiles made
+        in one batch have an age; `at` is when it happened, in microseconds.
         """
-        if not blocked and identifiers:
+        if not refused and identifiers and not self._values_end:
             owners = {self.owner(identifier) for identifier in identifiers}
             if len(owners) == 1 and (only := next(iter(owners))) is not None:
                 return only  # what is known and agrees says nothing new: most events, once history has grown
         offered = sorted(identifiers, key=lambda identifier: self._rank[identifier.kind])
-        left_out: list[Identifier] = []
-        while offered and not self._fits(offered):
-            left_out.append(offered.pop())
-        profile = self._join(event_id, offered, rank) if offered else None
-        for identifier in left_out:
-            if profile is not None and self.owner(identifier) == profile:
-                continue  # left out for another's sake, and the profile has it anyway
-            self.changes.links.append(
-                Link(
-                    event_id=event_id,
-                    identifier=identifier,
-                    profile_id=profile or "",
-                    refusal=LinkRefusal.LIMIT_REACHED,
-                    other_profile_id=self.owner(identifier) or "",
-                )
-            )
-        for identifier in blocked:
-            self.changes.links.append(
-                Link(
-                    event_id=event_id,
-                    identifier=identifier,
-                    profile_id=profile or "",
-                    refusal=LinkRefusal.BLOCKED_VALUE,
-                )
-            )
+        left_out = list(refused)
+        if self._values_end:
+            offered = self._without_ended(offered, left_out, at)
+        strong = [one for one in offered if one.kind not in self._weak] if self._weak else offered
+        naming = strong or self._anchor(offered)
+        if self._rules.on_conflict is OnConflict.QUARANTINE and (stopped := self._obstacle(naming, at)) is not None:
+            return self._quarantine(event_id, naming[0], [(one, stopped) for one in offered], left_out)
+        while naming and (stopped := self._obstacle(naming, at)) is not None:
+            apart = self._rules.on_conflict is OnConflict.KEEP_APART
+            left_out += [(identifier, stopped) for identifier in reversed(naming[1:] if apart else naming[-1:])]
+            naming = naming[: 1 if apart else -1]
+        profile = self._join(event_id, naming, rank, at) if naming else None
+        if profile is not None and self._weak:
+            weak = [identifier for identifier in offered if identifier.kind in self._weak and identifier not in naming]
+            self._attach_weak(event_id, profile, weak, left_out, at)
+        if left_out:
+            self._note(event_id, profile, left_out)
         return profile
+
+    # -- what may be used -----------------------------------------------------------------------------------------
+
+    def _without_ended(
+        self, offered: Sequence[Identifier], left_out: list[tuple[Identifier, LinkRefusal]], at: int
+    ) -> list[Identifier]:
+        """The identifiers whose value still names somebody; counts this event among those that show it shared."""
+        usable: list[Identifier] = []
+        for identifier in offered:
+            kind = self._kinds[identifier.kind]
+            if kind.shared is not None and self._is_shared(identifier, kind, offered):
+                left_out.append((identifier, LinkRefusal.SHARED_VALUE))
+            elif kind.time_to_live is not None and self._is_outlived(identifier, kind, at):
+                left_out.append((identifier, LinkRefusal.OUTLIVED_VALUE))
+            else:
+                usable.append(identifier)
+        return usable
+
+    def _is_shared(self, identifier: Identifier, kind: IdentifierKind, offered: Sequence[Identifier]) -> bool:
+        assert kind.shared is not None
+        found = self._companions.setdefault(identifier, set())
+        if len(found) > kind.shared.more_than:
+            return True
+        for other in offered:
+            if other.kind == kind.shared.of and other.key not in found:
+                found.add(other.key)
+                self.changes.companions.append((identifier, other.key))
+        return len(found) > kind.shared.more_than
+
+    def _is_outlived(self, identifier: Identifier, kind: IdentifierKind, at: int) -> bool:
+        assert kind.time_to_live is not None
+        lifetime = int(kind.time_to_live.total_seconds() * 1_000_000)
+        return identifier in self._owner and at > self._seen_at[identifier] + lifetime
+
+    def _anchor(self, weak: Sequence[Identifier]) -> list[Identifier]:
+        """Of weak identifiers alone, the one that decides: the first that somebody has, else the first."""
+        known = [identifier for identifier in weak if identifier in self._owner]
+        return list(known[:1] or weak[:1])
 
     def _profiles_of(self, offered: Sequence[Identifier]) -> list[str]:
         found: list[str] = []
@@ -207,38 +169,159 @@ class IdentityGraph:
                 found.append(owner)
         return found
 
-    def _fits(self, offered: Sequence[Identifier]) -> bool:
+    def _obstacle(self, offered: Sequence[Identifier], at: int) -> LinkRefusal | None:
+        """The rule that stands against these identifiers being on one profile; None where they may be.
+
+        A profile that is over a limit already, under an earlier contract, stays as it is: only growth is refused.
+        """
+        found = self._profiles_of(offered)
+        if not found:  # at most one of each kind, and every limit is one or more
+            return LinkRefusal.CLUSTER_FULL if len(offered) > self._rules.maximum_cluster else None
+        fresh = [identifier for identifier in offered if identifier not in self._owner]
+        if self._unique and len(found) > 1 and any(one.kind in self._unique and one in self._owner for one in offered):
+            return LinkRefusal.UNIQUE_ELSEWHERE
+        if not fresh and len(found) < 2:
+            return None
+        return self._limit_of(found, fresh, at)
+
+    def _limit_of(self, found: Sequence[str], fresh: Sequence[Identifier], at: int) -> LinkRefusal | None:
         total: dict[str, int] = {}
-        for identifier in offered:
-            if identifier not in self._owner:
-                total[identifier.kind] = total.get(identifier.kind, 0) + 1
-        for profile in self._profiles_of(offered):
+        largest: dict[str, int] = {}
+        for identifier in fresh:
+            total[identifier.kind] = total.get(identifier.kind, 0) + 1
+        for profile in found:
             for kind, count in self._counts.get(profile, {}).items():
                 total[kind] = total.get(kind, 0) + count
-        return all(count <= self._limits[kind] for kind, count in total.items())
+                largest[kind] = max(largest.get(kind, 0), count)
+        for kind, count in total.items():
+            if count > self._limits[kind] and count > largest.get(kind, 0):
+                now = [at for identifier in fresh if identifier.kind == kind]
+                if kind not in self._spans or self._overflows(kind, found, now):
+                    return LinkRefusal.LIMIT_REACHED
+        size = max((sum(self._counts.get(profile, {}).values()) for profile in found), default=0)
+        if size < sum(total.values()) > self._rules.maximum_cluster:
+            return LinkRefusal.CLUSTER_FULL
+        return None
 
-    def _join(self, event_id: str, offered: Sequence[Identifier], rank: int) -> str:
+    def _overflows(self, kind: str, found: Sequence[str], now: Sequence[int]) -> bool:
+        """Whether some span of the kind's window would hold more than its limit, wherever the span begins."""
+        times = sorted([*now, *(time for profile in found for time in self._times.get((profile, kind), ()))])
+        later = times[self._limits[kind] :]
+        return any(last - first < self._spans[kind] for first, last in zip(times, later, strict=False))
+
+    # -- what becomes of it ---------------------------------------------------------------------------------------
+
+    def _hold(self, identifier: Identifier, owner: str, profile: str, at: int) -> None:
+        self._owner[identifier] = owner
+        self._seen_at[identifier] = at
+        held = self._counts.setdefault(profile, {})
+        held[identifier.kind] = held.get(identifier.kind, 0) + 1
+        if identifier.kind in self._spans:
+            self._times.setdefault((profile, identifier.kind), []).append(at)
+
+    def _winner(self, found: Sequence[str]) -> str:
+        def age(profile: str) -> tuple[tuple[int, int], str]:
+            return self._created[profile], profile
+
+        match self._rules.winner:
+            case Winner.OLDEST:
+                return min(found, key=age)
+            case Winner.LARGEST:
+                return min(found, key=lambda one: (-sum(self._counts.get(one, {}).values()), age(one)))
+            case Winner.STRONGEST:
+
+                def strongest(profile: str) -> int:
+                    return min((self._rank[kind] for kind in self._counts.get(profile, {})), default=len(self._rank))
+
+                return min(found, key=lambda one: (strongest(one), age(one)))
+
+    def _join(self, event_id: str, offered: Sequence[Identifier], rank: int, at: int) -> str:
         found = self._profiles_of(offered)
         if not found:
             created = profile_id(offered[0])
             self._created[created] = (self._position, rank)
             self.changes.profiles.append((created, offered[0], event_id, rank))
             found = [created]
-        winner = min(found, key=lambda profile: (self._created[profile], profile))
-        for loser in found:
-            if loser != winner:
-                self._redirects[loser] = winner
-                for kind, count in self._counts.pop(loser, {}).items():
-                    self._add(winner, kind, count)
-                self.changes.merges.append(Merge(event_id=event_id, winner=winner, loser=loser))
+        winner = found[0]
+        if len(found) > 1:
+            winner = self._winner(found)
+            for loser in found:
+                if loser != winner:
+                    self._merge(event_id, winner, loser)
         for identifier in offered:
             is_new = identifier not in self._owner
             if is_new:
-                self._owner[identifier] = winner
-                self._add(winner, identifier.kind, 1)
-                self.changes.attached.append((identifier, winner, event_id))
-            if is_new or len(found) > 1:
-                self.changes.links.append(
-                    Link(event_id=event_id, identifier=identifier, profile_id=winner, refusal=None)
-                )
+                self._attach(event_id, identifier, winner, at)
+            elif len(found) > 1:
+                self._accept(event_id, identifier, winner)
         return winner
+
+    def _merge(self, event_id: str, winner: str, loser: str) -> None:
+        self._redirects[loser] = winner
+        held = self._counts.setdefault(winner, {})
+        for kind, count in self._counts.pop(loser, {}).items():
+            held[kind] = held.get(kind, 0) + count
+            if kind in self._spans:
+                self._times.setdefault((winner, kind), []).extend(self._times.pop((loser, kind), ()))
+        self.changes.merges.append(Merge(event_id=event_id, winner=winner, loser=loser))
+
+    def _attach(self, event_id: str, identifier: Identifier, profile: str, at: int) -> None:
+        self._hold(identifier, profile, profile, at)
+        self.changes.attached.append((identifier, profile, event_id, at))
+        self._accept(event_id, identifier, profile)
+
+    def _accept(self, event_id: str, identifier: Identifier, profile: str) -> None:
+        self.changes.links.append(Link(event_id=event_id, identifier=identifier, profile_id=profile, refusal=None))
+
+    def _attach_weak(
+        self,
+        event_id: str,
+        profile: str,
+        weak: Sequence[Identifier],
+        left_out: list[tuple[Identifier, LinkRefusal]],
+        at: int,
+    ) -> None:
+        """Attach weak identifiers that nobody has; one that another has stays there."""
+        for identifier in weak:
+            owner = self.owner(identifier)
+            if owner is None:
+                stopped = self._limit_of([profile], [identifier], at)
+                if stopped is None:
+                    self._attach(event_id, identifier, profile, at)
+                else:
+                    left_out.append((identifier, stopped))
+            elif owner != profile:
+                left_out.append((identifier, LinkRefusal.WEAK_ELSEWHERE))
+
+    def _quarantine(
+        self,
+        event_id: str,
+        strongest: Identifier,
+        stopped: Sequence[tuple[Identifier, LinkRefusal]],
+        left_out: Sequence[tuple[Identifier, LinkRefusal]],
+    ) -> None:
+        """Nothing of the event is used; the ledger names the candidates: its strongest's profile, and each other."""
+        self._note(event_id, self.owner(strongest), [*left_out, *stopped], keep_all=True)
+        self.changes.quarantined.add(event_id)
+
+    def _note(
+        self,
+        event_id: str,
+        profile: str | None,
+        left_out: Sequence[tuple[Identifier, LinkRefusal]],
+        *,
+        keep_all: bool = False,
+    ) -> None:
+        for identifier, refusal in left_out:
+            owner = None if refusal in NOT_KEPT else self.owner(identifier)
+            if profile is not None and owner == profile and not keep_all and refusal not in NAMES_NOBODY:
+                continue  # left out for another's sake, and the profile has it anyway
+            self.changes.links.append(
+                Link(
+                    event_id=event_id,
+                    identifier=identifier,
+                    profile_id=profile or "",
+                    refusal=refusal,
+                    other_profile_id=(owner or "") if owner != profile else "",
+                )
+            )

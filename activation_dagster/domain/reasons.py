@@ -42,17 +42,23 @@ class DuplicateCause(StrEnum):
 
 
 class LinkRefusal(StrEnum):
-    """Why two identifiers seen together were not linked."""
+    """Why an identifier was not linked to the profile of its event."""
 
     BLOCKED_VALUE = "blocked_value"
+    INVALID_VALUE = "invalid_value"
+    SHARED_VALUE = "shared_value"
+    OUTLIVED_VALUE = "outlived_value"
     LIMIT_REACHED = "limit_reached"
+    CLUSTER_FULL = "cluster_full"
     UNIQUE_ELSEWHERE = "unique_elsewhere"
+    WEAK_ELSEWHERE = "weak_elsewhere"
 
 
 class DecisionRefusal(StrEnum):
     """Why a candidate is refused when decisions are made (recomputable)."""
 
     NO_PROFILE = "no_profile"
+    IDENTITY_CONFLICT = "identity_conflict"
     NO_PROFILE_KEY = "no_profile_key"
     CONSENT_UNKNOWN = "consent_unknown"
     CONSENT_DENIED = "consent_denied"

@@ -18,7 +18,7 @@ from activation_dagster.lake.rule_sql import Place, breaches, literal, violation
 from activation_dagster.lake.soundness_sql import is_sound
 from activation_dagster.lake.taken_sql import taken_leaves
 
-READ = ("e.properties", "e.traits", "e.context", "e.user_id", "e.anonymous_id")
+READ = ("e.properties", "e.traits", "e.context", "e.user_id", "e.anonymous_id", "e.previous_id")
 """What rules and identifiers are read from."""
 
 MAX_OTHER_NAMES = 60

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-ENVELOPE = {"userId": "e.user_id", "anonymousId": "e.anonymous_id"}
+ENVELOPE = {"userId": "e.user_id", "anonymousId": "e.anonymous_id", "previousId": "e.previous_id"}
 SECTIONS = ("properties", "traits", "context")
 
 

@@ -24,6 +24,7 @@ from activation_dagster.state.tables import sends
 RELEASE_CHECKS = (
     "ingested_events__not_accounted_for",
     "resolved_events__nobody_and_no_reason",
+    "overgrown_profiles__over_the_contract",
     "audience_memberships__without_consent",
     "send_decisions__not_released",
 )

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from activation_dagster.domain.consent import ConsentRecord, ConsentStatus, current_choice
-from activation_dagster.domain.identity import Merge
+from activation_dagster.domain.links import Merge
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.choices import choice_rows, make_new_choices, make_speaking_events
 from activation_dagster.state.bulk import insert_new

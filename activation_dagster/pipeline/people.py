@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from activation_dagster.domain.consent import ConsentRecord, ConsentRules, ConsentStatus, current_choice, judge_consent
-from activation_dagster.domain.identity import Identifier
+from activation_dagster.domain.identifiers import Identifier
 from activation_dagster.errors import WrongUse
 from activation_dagster.pipeline.contracts_in_force import contracts_serving
 from activation_dagster.pipeline.places import Places

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from activation_dagster.domain.batches import Phase, PhaseReport
-from activation_dagster.domain.identity import Identifier, IdentityChanges, IdentityGraph
-from activation_dagster.domain.reasons import DecisionRefusal
+from activation_dagster.domain.identifiers import Identifier
+from activation_dagster.domain.identity import IdentityGraph
+from activation_dagster.domain.identity_batches import overgrown, unsettled
+from activation_dagster.domain.links import IdentityChanges, LinkDecision
+from activation_dagster.domain.reasons import DecisionRefusal, LinkRefusal
 from activation_dagster.lake.tables import RESOLVED
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.merges import write_merges
 from activation_dagster.pipeline.validate import compute_validated
 from activation_dagster.state import identity as graph_state
+from activation_dagster.state.instants import micros
+
+
+class _Arrival(NamedTuple):
+    """A set of identifiers the first time it came in a batch, or each time where that may be decided otherwise."""
+
+    ordinal: int
+    event_id: str
+    happened_at: int
+    usable: list[Identifier]
+    refused: list[tuple[Identifier, LinkRefusal]]
 
 
 def compute_resolved(run: BatchRun) -> IdentityChanges:
-    """Make `resolved_events` (each accepted event with its profile, or a reason); what state does not have yet.
+    """Make `resolved_events` (each accepted event with its profile, or a reason); what the batch adds to state.
 
     `seen_as` is whose it was when its identifiers were first seen: another profile, where the batch merged that later.
     """
@@ -23,77 +39,151 @@ def compute_resolved(run: BatchRun) -> IdentityChanges:
         return IdentityChanges()
     compute_validated(run)
     engine = run.engine
-    kinds = run.contracts.identity.kinds
-    names = ", ".join(f"id_{kind.name}" for kind in kinds)
+    rules = run.contracts.identity
+    names = ", ".join(f"id_{kind.name}" for kind in rules.kinds)
     engine.make(
         "identifier_sets",
-        f"select row_number() over (order by min(ordinal)) as set_no, min(ordinal) as ordinal, {names} "
-        f"from validated_events group by {names}",
+        f"select min(ordinal) as set_no, count(*) > 1 as is_repeated, {names} from validated_events group by {names}",
     )
-    sets = engine.rows(
-        f"select s.set_no, v.event_id, {', '.join(f's.id_{kind.name}' for kind in kinds)} from identifier_sets as s "
-        "join validated_events as v on v.ordinal = s.ordinal order by s.set_no"
+    firsts = _arrivals(
+        run,
+        f"select s.set_no, v.event_id, epoch_us(v.occurred_at), s.is_repeated, "
+        f"{', '.join(f's.id_{kind.name}' for kind in rules.kinds)} "
+        "from identifier_sets as s join validated_events as v on v.ordinal = s.set_no order by s.set_no",
     )
-    changes, found = _see(run, sets)
-    engine.put("profiles_of_sets", {"set_no": "BIGINT", "profile_id": "VARCHAR", "seen_as": "VARCHAR"}, found)
-    same = " and ".join(f"i.id_{kind.name} is not distinct from s.id_{kind.name}" for kind in kinds)
+    changes, found, again = _see(run, firsts)
+    engine.put(
+        "profiles_of_sets",
+        {"set_no": "BIGINT", "profile_id": "VARCHAR", "seen_as": "VARCHAR", "is_conflict": "BOOLEAN"},
+        found,
+    )
+    told = Counter(link.decision for link in changes.links)
+    engine.put(
+        "link_decisions",
+        {"decision": "VARCHAR", "links": "BIGINT"},
+        [(decision.value, told[decision]) for decision in LinkDecision],
+    )
+    set_of_event, relation = "s.set_no", "identifier_sets as s"
+    same = " and ".join(f"i.id_{kind.name} is not distinct from s.id_{kind.name}" for kind in rules.kinds)
+    if again:  # these have an answer for each event, by its ordinal
+        engine.put("sets_again", {"set_no": "BIGINT"}, [(set_no,) for set_no in sorted(again)])
+        set_of_event = "case when g.set_no is null then s.set_no else i.ordinal end"
+        relation = "(identifier_sets as s left join sets_again as g on g.set_no = s.set_no)"
     engine.make(
         "resolved_events",
         "select i.ordinal, i.event_id, i.occurred_at, p.profile_id, p.seen_as, "
-        f"case when p.profile_id is null then '{DecisionRefusal.NO_PROFILE.value}' end as unresolved_reason "
-        f"from validated_events as i join identifier_sets as s on {same} "
-        "join profiles_of_sets as p on p.set_no = s.set_no",
+        f"case when p.profile_id is not null then null when p.is_conflict then "
+        f"'{DecisionRefusal.IDENTITY_CONFLICT.value}' else '{DecisionRefusal.NO_PROFILE.value}' "
+        f"end as unresolved_reason from validated_events as i join {relation} on {same} "
+        f"join profiles_of_sets as p on p.set_no = {set_of_event}",
     )
-    engine.forget("identifier_sets", "profiles_of_sets")
+    engine.forget("identifier_sets", "profiles_of_sets", "sets_again")
     return changes
 
 
+def _arrivals(run: BatchRun, query: str) -> list[tuple[_Arrival, bool]]:
+    """Rows of (ordinal, event, instant, is repeated, a raw value a kind) as arrivals, each with whether it repeats."""
+    rules = run.contracts.identity
+    found: list[tuple[_Arrival, bool]] = []
+    for ordinal, event_id, happened_at, is_repeated, *values in run.engine.rows(query):
+        usable, refused = rules.read(values)
+        found.append((_Arrival(ordinal, event_id, happened_at, usable, refused), is_repeated))
+    return found
+
+
 def _see(
-    run: BatchRun, sets: Sequence[tuple[object, ...]]
-) -> tuple[IdentityChanges, list[tuple[int, str | None, str | None]]]:
+    run: BatchRun, firsts: Sequence[tuple[_Arrival, bool]]
+) -> tuple[IdentityChanges, list[tuple[int, str | None, str | None, bool]], set[int]]:
     """Apply the rules to the distinct sets of identifiers, in order of first arrival.
 
-    Of each set: its number, its profile at the end, and its profile when it was seen.
+    Gives, for each set (or event of a set looked at again): its number, its profile at the end, its profile when it was
+    seen and whether it is nobody's because of a conflict; and which sets were looked at again. The graph is loaded
+    as it stood before the batch, so that a batch that runs again decides the same.
     """
     rules = run.contracts.identity
-    offered: list[tuple[int, str, list[Identifier], list[Identifier]]] = []
-    for set_no, event_id, *values in sets:
-        usable: list[Identifier] = []
-        blocked: list[Identifier] = []
-        for kind, raw in zip(rules.kinds, values, strict=True):
-            if raw is None:
-                continue
-            value = kind.read(str(raw))
-            if value is None:
-                blocked.append(Identifier(kind.name, "blocked"))  # the value itself names nobody and is not kept
-            else:
-                usable.append(Identifier(kind.name, value))
-        offered.append((int(str(set_no)), str(event_id), usable, blocked))
-    wanted = {identifier for _, _, usable, _ in offered for identifier in usable}
+    before = run.position - 1
+    wanted = {identifier for arrival, _ in firsts for identifier in arrival.usable}
+    sharing = {kind.name for kind in rules.kinds if kind.shared is not None}
     with run.places.state.read() as connection:
-        part = graph_state.load_part(connection, wanted, up_to_seq=run.position)
+        part = graph_state.load_part(connection, wanted, up_to_seq=before)
+        companions = (
+            graph_state.companions_of(connection, (one for one in wanted if one.kind in sharing), up_to_seq=before)
+            if sharing
+            else {}
+        )
     graph = IdentityGraph(
         rules,
         profiles=part.profiles,
         identifiers=part.identifiers,
         redirects=part.redirects,
+        companions=companions,
         position=run.position,
     )
+    changing = unsettled(rules, [arrival.usable for arrival, _ in firsts], companions)
+    again = {
+        arrival.ordinal: arrival
+        for (arrival, is_repeated), may_change in zip(firsts, changing, strict=True)
+        if is_repeated and may_change
+    }
+    arrivals = [arrival for arrival, _ in firsts]
+    if again:
+        arrivals = sorted([*arrivals, *_later(run, again)], key=lambda arrival: arrival.ordinal)
     seen = [
-        (set_no, graph.see(event_id, usable, blocked, rank=set_no)) for set_no, event_id, usable, blocked in offered
+        (
+            arrival,
+            graph.see(arrival.event_id, arrival.usable, arrival.refused, rank=arrival.ordinal, at=arrival.happened_at),
+        )
+        for arrival in arrivals
     ]
-    return graph.changes, [
-        (set_no, None if profile is None else graph.canonical(profile), profile) for set_no, profile in seen
+    quarantined = graph.changes.quarantined
+    found = [
+        (
+            arrival.ordinal,
+            None if profile is None else graph.canonical(profile),
+            profile,
+            arrival.event_id in quarantined,
+        )
+        for arrival, profile in seen
+    ]
+    run.engine.put(
+        "overgrown_profiles",
+        {"profile_id": "VARCHAR", "broken": "VARCHAR"},
+        overgrown(rules, part.identifiers, graph.changes.attached, graph.canonical),
+    )
+    return graph.changes, found, set(again)
+
+
+def _later(run: BatchRun, again: Mapping[int, _Arrival]) -> list[_Arrival]:
+    """Every later event of some sets, with the identifiers that were read of the first."""
+    engine = run.engine
+    names = [kind.name for kind in run.contracts.identity.kinds]
+    engine.put("sets_again", {"set_no": "BIGINT"}, [(set_no,) for set_no in sorted(again)])
+    same = " and ".join(f"v.id_{name} is not distinct from s.id_{name}" for name in names)
+    rows = engine.rows(
+        "select v.ordinal, v.event_id, epoch_us(v.occurred_at), s.set_no "
+        f"from (identifier_sets as s semi join sets_again using (set_no)) join validated_events as v on {same} "
+        "where v.ordinal > s.set_no order by v.ordinal"
+    )
+    engine.forget("sets_again")
+    return [
+        _Arrival(ordinal, event_id, at, again[set_no].usable, again[set_no].refused)
+        for ordinal, event_id, at, set_no in rows
     ]
 
 
 def resolve(run: BatchRun) -> PhaseReport:
-    """Carry out the phase `resolved`: counts resolved, unresolved, new profiles, links and merges."""
+    """Carry out the phase `resolved`: counts resolved, unresolved, and links by what became of them."""
     run.hold(Phase.RESOLVED)
     changes = compute_resolved(run)
 
     def effects() -> None:
-        graph_state.add_changes(run.state, changes, position=run.position, rules_version=run.contracts.identity.version)
+        graph_state.add_changes(
+            run.state,
+            changes,
+            position=run.position,
+            rules_version=run.contracts.identity.version,
+            decided_at=micros(run.batch.as_of),
+        )
         run.places.at("resolved.links")
         write_merges(run, changes.merges)
 
@@ -112,4 +202,7 @@ def resolve(run: BatchRun) -> PhaseReport:
 
 def _counts(run: BatchRun) -> dict[str, int]:
     resolved, unresolved = run.engine.one("select count(profile_id), count(*) - count(profile_id) from resolved_events")
-    return {"resolved": resolved, "unresolved": unresolved}
+    told: dict[str, int] = dict(run.engine.rows("select decision, links from link_decisions"))
+    return {"resolved": resolved, "unresolved": unresolved} | {
+        f"links_{decision.value}": told[decision.value] for decision in LinkDecision
+    }

@@ -57,7 +57,7 @@ def _judge(run: BatchRun) -> None:
                 version=version,
                 used=run.contracts.used_properties(contract),
                 sums=run.contracts.sums(contract),
-                identifiers=_identifiers(run, (contract, version)),
+                identifiers=_identifiers(run, contract, version),
             )
             for contract, version in _versions_asked_for(run)
         ]
@@ -70,13 +70,23 @@ def _judge(run: BatchRun) -> None:
     engine.view("validate/event_verdicts")
 
 
-def _identifiers(run: BatchRun, *judged: tuple[EventContract, EventVersion]) -> dict[str, str]:
-    """SQL for each kind's value in the events of a version, or of none; what its contract drops names nobody."""
-    paths = {
-        kind.name: [text_at(path) for path in kind.paths if not any(drops(*pair, path) for pair in judged)]
-        for kind in run.contracts.identity.kinds
+def _identifiers(
+    run: BatchRun, contract: EventContract | None = None, version: EventVersion | None = None
+) -> dict[str, str]:
+    """SQL for each kind's raw value in the events of a version, or of none: the first of its paths that holds text.
+
+    What the version's contract drops names nobody.
+    """
+    if contract is None or version is None:
+        paths = {kind.name: kind.paths for kind in run.contracts.identity.kinds}
+    else:
+        paths = {
+            kind: tuple(path for path in found if not drops(contract, version, path))
+            for kind, found in run.contracts.identifier_paths(contract, version).items()
+        }
+    return {
+        kind: f"coalesce({', '.join([*map(text_at, found), 'null::varchar', 'null'])})" for kind, found in paths.items()
     }
-    return {kind: f"coalesce({', '.join([*found, 'null::varchar', 'null'])})" for kind, found in paths.items()}
 
 
 def _versions_asked_for(run: BatchRun) -> list[tuple[EventContract, EventVersion]]:

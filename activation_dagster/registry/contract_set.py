@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from activation_dagster.domain.audiences import Audience, Measure, MeasureCondition
 from activation_dagster.domain.consent import ConsentRules
-from activation_dagster.domain.contracts import Call, EventContract
+from activation_dagster.domain.contracts import Call, EventContract, EventVersion, PropertyRule
 from activation_dagster.domain.destinations import DestinationContract
 from activation_dagster.domain.envelope import ENVELOPE, EnvelopeContract
-from activation_dagster.domain.identity import IdentityRules
+from activation_dagster.domain.identifiers import IdentityRules
 from activation_dagster.domain.unknown_events import KeptUnknown
 from activation_dagster.domain.workflows import Workflow
 from activation_dagster.registry.source_files import SOURCES_FILE, without_keys
@@ -71,6 +71,13 @@ class ContractSet:
         wanted = name if call == Call.TRACK else call
         return next((found for found in self.events.values() if found.call == call and found.name == wanted), None)
 
+    def identifier_paths(self, contract: EventContract, version: EventVersion) -> dict[str, tuple[str, ...]]:
+        """By kind: where an event of this version is read from; first the identity contract's, then what it marks."""
+        marked = marked_identifiers(contract.section, version.properties)
+        return {
+            kind.name: tuple(dict.fromkeys([*kind.paths, *marked.get(kind.name, ())])) for kind in self.identity.kinds
+        }
+
     def measures(self) -> tuple[Measure, ...]:
         """Every measure that some audience counts, once, sorted."""
         return tuple(
@@ -119,6 +126,18 @@ class ContractSet:
                 found.add(workflow.owner)
         found |= {mapping.owner for mapping in self.consent.mappings if mapping.event_name == contract.name}
         return tuple(sorted(found))
+
+
+def marked_identifiers(section: str, rules: Iterable[PropertyRule]) -> dict[str, list[str]]:
+    """By kind: the dotted paths of the properties below `section` that an event contract marks `identifier: <kind>`."""
+    found: dict[str, list[str]] = {}
+    for rule in rules:
+        path = f"{section}.{rule.name}"
+        if rule.identifier is not None:
+            found.setdefault(rule.identifier, []).append(path)
+        for kind, paths in marked_identifiers(path, rule.properties).items():
+            found.setdefault(kind, []).extend(paths)
+    return found
 
 
 def readers_of_all(contracts: ContractSet) -> dict[str, tuple[str, ...]]:

@@ -149,6 +149,11 @@ def _mistakes(path: str, shape: PropertyShape, owners: Collection[str], kinds: C
     ):
         if name and name not in among:
             yield f"{path}.{key}", f"names {key} '{name}', which is not in {where}.{suggestion(name, sorted(among))}"
+    if shape.identifier is not None:
+        if shape.type is not PropertyType.STRING:
+            yield f"{path}.identifier", f"marks a property of type {shape.type}; only a string can be an identifier."
+        elif ".items" in path:
+            yield f"{path}.identifier", "marks what stands in an array, of which an event may have several; remove it."
     if shape.default is not None and fault is None:
         yield from _mistakes_of_default(path, shape)
     if shape.default is not None and shape.identifier:

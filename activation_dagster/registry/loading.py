@@ -20,7 +20,7 @@ from activation_dagster.domain.consent import ConsentMapping, ConsentRules, Purp
 from activation_dagster.domain.contracts import Call, EventContract, EventVersion
 from activation_dagster.domain.destinations import DestinationContract, Endpoint
 from activation_dagster.domain.envelope import ENVELOPE
-from activation_dagster.domain.identity import IdentifierKind, IdentityRules
+from activation_dagster.domain.identifiers import IdentityRules
 from activation_dagster.domain.sources import Source
 from activation_dagster.domain.unknown_events import UNKNOWN_EVENT
 from activation_dagster.domain.workflows import EntryTrigger, EventTrigger, Workflow
@@ -32,6 +32,7 @@ from activation_dagster.registry.event_terms import lifecycle_of, mistakes_of_te
 from activation_dagster.registry.event_versions import mistakes_of, version_of
 from activation_dagster.registry.examples import ENDING, mistakes_of_examples
 from activation_dagster.registry.files import Names, S, read_partly, suggestion
+from activation_dagster.registry.identity_rules import rules_of
 from activation_dagster.registry.readers import mistakes_of_readers
 from activation_dagster.registry.source_files import SOURCES_FILE, read_sources
 from activation_dagster.registry.unknown_events import read_unknown_events
@@ -286,32 +287,14 @@ class _Loading:
         shape = self.read(self.root / "identity.yaml", shapes.IdentityFile)
         if shape is None:
             return None
-        self.owner("identity.yaml", shape.owner)
-        self.kinds = set(shape.kinds)
-        for kind, rule in shape.kinds.items():
-            for pattern in rule.blocked_patterns:
-                try:
-                    re.compile(pattern)
-                except re.error as error:
-                    self.fault(
-                        "identity.yaml", f"kinds.{kind}.blocked_patterns", f"'{pattern}' is no pattern ({error})."
-                    )
-        return IdentityRules(
-            version=shape.version,
-            owner=shape.owner,
-            kinds=tuple(
-                IdentifierKind(
-                    name=kind,
-                    paths=tuple(rule.paths),
-                    normalise=tuple(rule.normalise),
-                    blocked_values=frozenset(rule.blocked_values),
-                    blocked_patterns=tuple(rule.blocked_patterns),
-                    limit=rule.limit,
-                    priority=rank,
-                )
-                for rank, (kind, rule) in enumerate(shape.kinds.items(), start=1)
-            ),
-        )
+        rules = rules_of(shape, "identity.yaml", self.faults)
+        self.kinds = {kind.name for kind in rules.kinds}
+        self.owner("identity.yaml", rules.owner)
+        for kind in rules.kinds:
+            if kind.owner != rules.owner:
+                where = f"kinds.{kind.name}.owner"
+                self.known("identity.yaml", where, "owner", kind.owner, dict(self.owners), "in owners.yaml")
+        return rules
 
     def read_consent(self) -> tuple[ConsentRules, tuple[str, ...]] | None:
         shape = self.read(self.root / "consent.yaml", shapes.ConsentFile)

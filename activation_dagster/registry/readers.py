@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from activation_dagster.domain.audiences import Audience, TraitCondition
 from activation_dagster.domain.consent import ConsentMapping
 from activation_dagster.domain.contracts import Call, EventContract, Undeclared
-from activation_dagster.domain.identity import IdentityRules
+from activation_dagster.domain.identifiers import IdentityRules
 from activation_dagster.domain.workflows import Workflow
 from activation_dagster.registry.files import suggestion
 

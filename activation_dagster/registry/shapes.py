@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from activation_dagster.domain.compatibility.changes import Mode
@@ -152,16 +152,47 @@ class ExamplesFile(Shape):
 
 
 class IdentityFile(Shape):
+    """`identity.yaml`; words of a closed list are looked at by `registry/identity_rules.py`, which suggests others."""
+
+    class Limit(Shape):
+        most: int = Field(ge=1)
+        per: str = "ever"
+
+    class Shared(Shape):
+        more_than: int = Field(ge=1)
+        of: str
+
     class Kind(Shape):
         paths: list[str] = Field(min_length=1)
-        normalise: list[Literal["trim", "lower"]] = []
-        limit: int = Field(ge=1)
+        owner: str | None = None
+        normalise: list[str | dict[str, str]] = []
+        valid: str | None = None
         blocked_values: list[str] = []
         blocked_patterns: list[str] = []
+        shared: IdentityFile.Shared | None = None
+        limit: int | IdentityFile.Limit = 5
+        unique: bool = False
+        priority: int | None = Field(default=None, ge=1)
+        strength: str = "strong"
+        time_to_live_days: int | None = Field(default=None, ge=1)
 
-    version: str
+        @field_validator("limit")
+        @classmethod
+        def limit_is_some(cls, limit: int | IdentityFile.Limit) -> int | IdentityFile.Limit:
+            """A profile of no identifier would be nobody's."""
+            if isinstance(limit, int) and limit < 1:
+                raise PydanticCustomError("limit", "must be at least 1.")
+            return limit
+
+    class Rules(Shape):
+        winner: str | None = None
+        maximum_cluster: int | None = Field(default=None, ge=2)
+        on_conflict: str | None = None
+
+    version: str = Field(min_length=1, max_length=40)
     owner: str
     kinds: dict[str, Kind]
+    rules: Rules | None = None
 
 
 class ConsentFile(Shape):

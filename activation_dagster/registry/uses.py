@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from activation_dagster.domain.audiences import MeasureCondition
 from activation_dagster.domain.contracts import Call, EventContract
 from activation_dagster.domain.workflows import EventTrigger
-from activation_dagster.registry.contract_set import ContractSet
+from activation_dagster.registry.contract_set import ContractSet, marked_identifiers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -66,9 +66,13 @@ def _consent_and_identity(contracts: ContractSet, contract: EventContract, promi
             read = name if section == contract.section and name in promised else ""
             found.add(Use(kind="consent", name=mapping.mapping_id, property=read))
     named = [(path, "identity", kind.name) for kind in contracts.identity.kinds for path in kind.paths]
+    for version in contract.versions:
+        marked = marked_identifiers(contract.section, version.properties)
+        named += [(path, "identity", kind) for kind, paths in marked.items() for path in paths]
     named += [(path, "consent", "region of a person") for path in contracts.country_from]
     for path, kind, name in named:
         section, _, read = path.removeprefix("$.").partition(".")
+        read = read if read in promised else read.partition(".")[0]  # a property inside an object is the object's use
         if section == contract.section and read in promised:
             found.add(Use(kind=kind, name=name, property=read))
     return found

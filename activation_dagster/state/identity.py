@@ -7,16 +7,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from activation_dagster.domain.identity import (
-    Identifier,
-    IdentityChanges,
-    KnownIdentifier,
-    KnownProfile,
-)
+from activation_dagster.domain.identifiers import Identifier
+from activation_dagster.domain.links import IdentityChanges, KnownIdentifier, KnownProfile
 from activation_dagster.state.bulk import insert_in_chunks, select_in
 from activation_dagster.state.engine import State
 from activation_dagster.state.subjects import cluster_of
-from activation_dagster.state.tables import identifiers, links, profile_redirects, profiles
+from activation_dagster.state.tables import companions, identifiers, links, profile_redirects, profiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +37,10 @@ def load_part(connection: Connection, wanted: Iterable[Identifier], *, up_to_seq
     }
     redirects, members = clusters(connection, owners, up_to_seq=up_to_seq)
     known = tuple(
-        KnownIdentifier(identifier=Identifier(row[0], row[1]), profile_id=row[2])
+        KnownIdentifier(identifier=Identifier(row[0], row[1]), profile_id=row[2], seen_at=row[3])
         for row in select_in(
             connection,
-            select(identifiers.c.kind, identifiers.c.value, identifiers.c.profile_id).where(
+            select(identifiers.c.kind, identifiers.c.value, identifiers.c.profile_id, identifiers.c.seen_at).where(
                 identifiers.c.seq <= up_to_seq
             ),
             identifiers.c.profile_id,
@@ -63,6 +59,18 @@ def load_part(connection: Connection, wanted: Iterable[Identifier], *, up_to_seq
     return GraphPart(profiles=created, identifiers=known, redirects=redirects)
 
 
+def companions_of(
+    connection: Connection, wanted: Iterable[Identifier], *, up_to_seq: int
+) -> dict[Identifier, list[bytes]]:
+    """What some identifiers, whose kinds have a `shared` rule, were seen with; by index."""
+    by_key = {identifier.key: identifier for identifier in wanted}
+    found: dict[Identifier, list[bytes]] = {}
+    query = select(companions.c.key, companions.c.other_key).where(companions.c.seq <= up_to_seq)
+    for key, other in select_in(connection, query, companions.c.key, by_key):
+        found.setdefault(by_key[bytes(key)], []).append(bytes(other))
+    return found
+
+
 def clusters(connection: Connection, found: Iterable[str], *, up_to_seq: int) -> tuple[dict[str, str], set[str]]:
     """Of some profiles: which profile stands for each member of their clusters, and all those members."""
     redirects: dict[str, str] = {}
@@ -73,11 +81,10 @@ def clusters(connection: Connection, found: Iterable[str], *, up_to_seq: int) ->
     return redirects, members
 
 
-def add_changes(state: State, changes: IdentityChanges, *, position: int, rules_version: str) -> None:
+def add_changes(state: State, changes: IdentityChanges, *, position: int, rules_version: str, decided_at: int) -> None:
     """Add what a batch resolved, keyed by its position: doing so again changes nothing.
 
-    Links come first and identifiers last: once an identifier stands, a run that is repeated takes it as known and
-    would not say again what it decided.
+    A run that is repeated looks at the graph as it stood before the batch, so it says the same again; what stands wins.
     """
     insert_in_chunks(
         state,
@@ -92,6 +99,7 @@ def add_changes(state: State, changes: IdentityChanges, *, position: int, rules_
             "other_profile_id",
             "rules_version",
             "seq",
+            "decided_at",
         ),
         [
             (
@@ -99,11 +107,12 @@ def add_changes(state: State, changes: IdentityChanges, *, position: int, rules_
                 link.identifier.key,
                 link.identifier.kind,
                 link.profile_id,
-                "accepted" if link.refusal is None else "refused",
+                link.decision.value,
                 "" if link.refusal is None else link.refusal.value,
                 link.other_profile_id,
                 rules_version,
                 position,
+                decided_at,
             )
             for link in changes.links
         ],
@@ -117,11 +126,17 @@ def add_changes(state: State, changes: IdentityChanges, *, position: int, rules_
     insert_in_chunks(
         state,
         identifiers,
-        ("key", "kind", "value", "profile_id", "seq", "event_id"),
+        ("key", "kind", "value", "profile_id", "seq", "event_id", "seen_at"),
         sorted(
-            (identifier.key, identifier.kind, identifier.value, profile, position, event)
-            for identifier, profile, event in changes.attached
+            (identifier.key, identifier.kind, identifier.value, profile, position, event, at)
+            for identifier, profile, event, at in changes.attached
         ),
+    )
+    insert_in_chunks(
+        state,
+        companions,
+        ("key", "other_key", "seq"),
+        sorted((identifier.key, other, position) for identifier, other in changes.companions),
     )
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 metadata = MetaData()
@@ -130,6 +131,16 @@ identifiers = Table(  # an identifier stays with the profile it was first seen w
     Column("profile_id", String(40), nullable=False, index=True),
     Column("seq", BigInteger, nullable=False),
     Column("event_id", String(80), nullable=False),
+    Column("seen_at", BigInteger, nullable=False, server_default="0"),  # when that event happened
+    sqlite_with_rowid=False,
+)
+
+companions = Table(  # what values under a `shared` rule were seen with, until they turn out to be shared
+    "companions",
+    metadata,
+    Column("key", LargeBinary(16), primary_key=True),  # of the identifier
+    Column("other_key", LargeBinary(16), primary_key=True),  # of a value of the kind that its rule counts
+    Column("seq", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -149,11 +160,18 @@ links = Table(  # the ledger of what was seen together, accepted or not
     Column("key", LargeBinary(16), primary_key=True),
     Column("kind", String(40), nullable=False),
     Column("profile_id", String(40), nullable=False, index=True),  # the profile it was offered to
-    Column("decision", String(20), nullable=False),  # accepted | refused
+    Column("decision", String(20), nullable=False),  # accepted | refused | blocked | conflict
     Column("reason", String(40), nullable=False),  # empty when accepted
     Column("other_profile_id", String(40), nullable=False),  # the profile that already had it, or empty
     Column("rules_version", String(40), nullable=False),
     Column("seq", BigInteger, nullable=False),
+    Column("decided_at", BigInteger, nullable=False, server_default="0"),  # the batch's as_of
+    Index(
+        "links_by_other_profile",
+        "other_profile_id",
+        sqlite_where=text("other_profile_id <> ''"),
+        postgresql_where=text("other_profile_id <> ''"),
+    ),
 )
 
 traits = Table(

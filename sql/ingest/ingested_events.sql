@@ -26,6 +26,7 @@ texts as (
         nullif(e."messageId"->>'$', '') as message_text,
         nullif(e."userId"->>'$', '') as user_id,
         nullif(e."anonymousId"->>'$', '') as anonymous_id,
+        nullif(e."previousId"->>'$', '') as previous_id,
         e."timestamp"->>'$' as stated_text,
         e."originalTimestamp"->>'$' as original_text,
         e."sentAt"->>'$' as sent_text,
@@ -66,6 +67,7 @@ sound as (
         case when has_sound_id then message_text end as message_text,
         user_id,
         anonymous_id,
+        previous_id,
         stated_at,
         original_at,
         sent_at,
@@ -90,7 +92,7 @@ sound as (
         context
     from times
     union all
-    select segment_no * 4294967296 + line_no, null, null, null, null, null, null, null, null, null, reason, null, null, null, null
+    select segment_no * 4294967296 + line_no, null, null, null, null, null, null, null, null, null, null, reason, null, null, null, null
     from line_faults
     where reason is not null
 )
@@ -104,6 +106,7 @@ select
     coalesce(s.message_text, 'line:' || g.segment_id || ':' || lpad((s.ordinal % 4294967296)::varchar, 7, '0')) as message_id,
     s.user_id,
     s.anonymous_id,
+    s.previous_id,
     s.event_version,
     case when s.original_at is not null and s.sent_at is not null
         then coalesce(s.claimed_received_at, g.landed_at) - (s.sent_at - s.original_at)

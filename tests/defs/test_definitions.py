@@ -103,6 +103,7 @@ def test_what_blocks_and_what_warns(defs: Definitions) -> None:
         "validated_events.contract_coverage",
         "validated_events.quarantine_rate",
         "resolved_identities.identity",
+        "resolved_identities.identity_limits",
         "consented_audiences.every_member_consented",
         "send_decisions.release",
         "sends.ledger_accounting",
@@ -112,6 +113,7 @@ def test_what_blocks_and_what_warns(defs: Definitions) -> None:
         "ingested_events.late_events",
         "ingested_events.watermark",
         "validated_events.quarantine_drift",
+        "resolved_identities.identity_conflicts",
     }
 
 

@@ -21,7 +21,7 @@ from activation_dagster.domain.consent import ConsentRecord, ConsentStatus, curr
 from activation_dagster.domain.contracts import EventContract, kept, taken
 from activation_dagster.domain.envelope import judge_envelope
 from activation_dagster.domain.events import TIMES, envelope_fault, occurred_at
-from activation_dagster.domain.identity import Identifier, profile_id
+from activation_dagster.domain.identifiers import Identifier, profile_id
 from activation_dagster.domain.lexical import read_event
 from activation_dagster.domain.reasons import QuarantineReason
 from activation_dagster.domain.times import read_instant
@@ -227,16 +227,19 @@ class PlainJob:
 
     def _seen(self, found: Accepted) -> Person | None:
         """Whose event it is; what it says of them is noted at once, so that a later merge finds it."""
-        person = self._see(self._identifiers(found.event))
+        person = self._see(self._identifiers(found))
         if person is not None:
             self._note(found, person)
         return person
 
-    def _identifiers(self, event: Mapping[str, Any]) -> list[Identifier]:
+    def _identifiers(self, accepted: Accepted) -> list[Identifier]:
         """The usable identifiers, the strongest first."""
         found: list[Identifier] = []
+        version = accepted.contract.version(None)  # the real data names no version
+        assert version is not None
+        paths = self._contracts.identifier_paths(accepted.contract, version)
         for kind in self._contracts.identity.kinds:
-            raw = next((text for path in kind.paths if isinstance(text := at(event, path), str)), None)
+            raw = next((text for path in paths[kind.name] if isinstance(text := at(accepted.event, path), str)), None)
             value = None if raw is None else kind.read(raw)
             if value is not None:
                 found.append(Identifier(kind.name, value))

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from activation_dagster.domain.identity import (
-    Identifier,
-    IdentifierKind,
-    IdentityGraph,
-    IdentityRules,
-    KnownIdentifier,
-    KnownProfile,
-    Link,
-    Merge,
-    profile_id,
-)
+from activation_dagster.domain.identifiers import Identifier, IdentifierKind, IdentityRules, profile_id
+from activation_dagster.domain.identity import IdentityGraph
 from activation_dagster.domain.reasons import LinkRefusal
+from tests.domain.identity_batches import Event, Kept, ids
+from tests.domain.identity_batches import batchwise as in_batches
 
 
 def kind(name: str, limit: int, priority: int, **more: object) -> IdentifierKind:
@@ -37,14 +28,6 @@ RULES = IdentityRules(
 LIMITS = {one.name: one.limit for one in RULES.kinds}
 PRIORITY = {one.name: one.priority for one in RULES.kinds}
 
-Event = tuple[Identifier, ...]
-
-
-def ids(**values: str) -> Event:
-    """An event's identifiers."""
-    return tuple(Identifier(name, value) for name, value in values.items())
-
-
 events = st.lists(
     st.dictionaries(
         st.sampled_from(["user_id", "email", "anonymous_id"]), st.sampled_from(["a", "b", "c", "d", "e"]), min_size=1
@@ -54,76 +37,9 @@ events = st.lists(
 )
 
 
-@dataclass(slots=True, kw_only=True)
-class Kept:
-    """What state keeps between batches, as `state/identity.py` keeps it: what stands is never changed."""
-
-    profiles: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
-    identifiers: dict[Identifier, str] = field(default_factory=dict[Identifier, str])
-    redirects: dict[str, str] = field(default_factory=dict[str, str])
-    links: list[Link] = field(default_factory=list[Link])
-    merges: list[Merge] = field(default_factory=list[Merge])
-
-    def canonical(self, profile: str) -> str:
-        while profile in self.redirects:
-            profile = self.redirects[profile]
-        return profile
-
-    def cluster(self, touched: set[str]) -> set[str]:
-        """Whole clusters of some profiles."""
-        heads = {self.canonical(profile) for profile in touched}
-        return {profile for profile in self.profiles if self.canonical(profile) in heads}
-
-    def graph(self, wanted: set[Identifier], position: int) -> IdentityGraph:
-        """The part of the graph that a batch loads: the clusters of its identifiers and nothing else."""
-        members = self.cluster({self.identifiers[one] for one in wanted if one in self.identifiers})
-        return IdentityGraph(
-            RULES,
-            profiles=[KnownProfile(profile_id=one, created=self.profiles[one]) for one in members],
-            identifiers=[
-                KnownIdentifier(identifier=one, profile_id=profile)
-                for one, profile in self.identifiers.items()
-                if profile in members
-            ],
-            redirects={loser: winner for loser, winner in self.redirects.items() if loser in members},
-            position=position,
-        )
-
-    def keep(self, graph: IdentityGraph, position: int) -> None:
-        for profile, _, _, rank in graph.changes.profiles:
-            self.profiles.setdefault(profile, (position, rank))
-        for identifier, profile, _ in graph.changes.attached:
-            self.identifiers.setdefault(identifier, profile)
-        for merge in graph.changes.merges:
-            self.redirects.setdefault(merge.loser, merge.winner)
-        self.links += graph.changes.links
-        self.merges += graph.changes.merges
-
-    def people(self) -> dict[str, frozenset[Identifier]]:
-        """Everybody by today's profile."""
-        found: dict[str, set[Identifier]] = {}
-        for identifier, profile in self.identifiers.items():
-            found.setdefault(self.canonical(profile), set()).add(identifier)
-        return {profile: frozenset(identifiers) for profile, identifiers in found.items()}
-
-
 def batchwise(stream: Sequence[Event], cuts: set[int], *, only_once: bool = True) -> tuple[Kept, list[str | None]]:
-    """Resolve a stream cut before the given places, as pipeline/resolve does: distinct sets in order of first arrival."""
-    kept = Kept()
-    found: list[str | None] = []
-    bounds = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
-    for position, (start, end) in enumerate(itertools.pairwise(bounds), start=1):
-        batch = stream[start:end]
-        graph = kept.graph({one for event in batch for one in event}, position)
-        seen: dict[Event, str | None] = {}
-        for rank, event in enumerate(batch):
-            key = tuple(sorted(event))
-            if key not in seen or not only_once:
-                seen[key] = graph.see(f"e{start + rank}", list(event), rank=rank)
-        at_end = {key: None if profile is None else graph.canonical(profile) for key, profile in seen.items()}
-        found += [at_end[tuple(sorted(event))] for event in batch]
-        kept.keep(graph, position)
-    return kept, [None if one is None else kept.canonical(one) for one in found]
+    """The stream under these rules."""
+    return in_batches(RULES, stream, cuts, only_once=only_once)
 
 
 class Plain:
@@ -240,7 +156,7 @@ def test_a_visitor_who_says_who_they_are_becomes_that_person() -> None:
 
 def test_an_event_with_blocked_identifiers_alone_has_nobody_and_says_why() -> None:
     graph = IdentityGraph(RULES)
-    assert graph.see("e1", [], [Identifier("user_id", "blocked")]) is None
+    assert graph.see("e1", [], [(Identifier("user_id", "blocked"), LinkRefusal.BLOCKED_VALUE)]) is None
     assert [(link.refusal, link.profile_id) for link in graph.changes.links] == [(LinkRefusal.BLOCKED_VALUE, "")]
     assert graph.changes.profiles == []
 

@@ -813,6 +813,21 @@ CASES = [
         expected=[("e2",), ("e3",)],
     ),
     Case(
+        model="checks/overgrown_profiles__over_the_contract",
+        name="innocent: nobody was given too much",
+        given={"overgrown_profiles": "select '' as profile_id, '' as broken where false"},
+        shown="profile_id, broken",
+    ),
+    Case(
+        model="checks/overgrown_profiles__over_the_contract",
+        name="guilty: each with what it breaks",
+        given={
+            "overgrown_profiles": rows_of("profile_id, broken", "'p1', 'limit of email'", "'p2', 'maximum_cluster'")
+        },
+        shown="profile_id, broken",
+        expected=[("p1", "limit of email"), ("p2", "maximum_cluster")],
+    ),
+    Case(
         model="checks/resolved_events__nobody_and_no_reason",
         name="innocent: each has a profile or a reason",
         given={

@@ -1,0 +1,98 @@
+"""Links: what state knows of identifiers and profiles, and what resolving a batch adds to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from activation_dagster.domain.identifiers import Identifier
+from activation_dagster.domain.reasons import LinkRefusal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownIdentifier:
+    """An identifier in state and the profile it was first seen with (redirects not followed).
+
+    `seen_at`: when the event that attached it happened, in microseconds; 0 where no rule has asked for it.
+    """
+
+    identifier: Identifier
+    profile_id: str
+    seen_at: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownProfile:
+    """A profile in state: when it was created, as (state sequence, rank inside the batch); the smaller is the older."""
+
+    profile_id: str
+    created: tuple[int, int]
+
+
+class LinkDecision(StrEnum):
+    """What became of a link; every link is exactly one of these."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"  # a limit of one profile
+    BLOCKED = "blocked"  # the value names nobody
+    CONFLICT = "conflict"  # it would have made two profiles one that must not be
+
+
+NAMES_NOBODY = frozenset(
+    {
+        LinkRefusal.BLOCKED_VALUE,
+        LinkRefusal.INVALID_VALUE,
+        LinkRefusal.SHARED_VALUE,
+        LinkRefusal.OUTLIVED_VALUE,
+    }
+)
+NOT_KEPT = frozenset({LinkRefusal.BLOCKED_VALUE, LinkRefusal.INVALID_VALUE})
+"""Refusals of values that were never kept, so that nobody has them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """One identifier offered to one profile by one event, and what became of it.
+
+    `other_profile_id` is the profile that has the identifier, where that is another: the second candidate.
+    """
+
+    event_id: str
+    identifier: Identifier
+    profile_id: str
+    refusal: LinkRefusal | None
+    other_profile_id: str = ""
+
+    @property
+    def decision(self) -> LinkDecision:
+        if self.refusal is None:
+            return LinkDecision.ACCEPTED
+        if self.refusal in NAMES_NOBODY:
+            return LinkDecision.BLOCKED
+        return LinkDecision.CONFLICT if self.other_profile_id else LinkDecision.REFUSED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merge:
+    """Two profiles that an event showed to be one; the winner's id stays."""
+
+    event_id: str
+    winner: str
+    loser: str
+
+
+@dataclass(slots=True, kw_only=True)
+class IdentityChanges:
+    """What resolving a batch adds to state, in the order it was decided.
+
+    `attached`: (identifier, profile, event, when that happened). `companions`: (identifier, key of a value of the kind
+    that its `shared` rule counts), once each, until the value is shared. `quarantined`: events that are nobody's
+    because the contract says so of a conflict.
+    """
+
+    profiles: list[tuple[str, Identifier, str, int]] = field(default_factory=list[tuple[str, Identifier, str, int]])
+    attached: list[tuple[Identifier, str, str, int]] = field(default_factory=list[tuple[Identifier, str, str, int]])
+    links: list[Link] = field(default_factory=list[Link])
+    merges: list[Merge] = field(default_factory=list[Merge])
+    companions: list[tuple[Identifier, bytes]] = field(default_factory=list[tuple[Identifier, bytes]])
+    quarantined: set[str] = field(default_factory=set[str])
