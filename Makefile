@@ -4,6 +4,9 @@ PYTHON ?= python3
 LOCK := deploy/requirements.lock
 STAMP := .venv/.stamp
 BIN := .venv/bin
+S3 := .venv/s3-server
+S3_STAMP := $(S3)/.stamp
+S3_LOCK := tests/archives/server.txt
 PIP_TOOLS := pip-tools==7.6.2
 ATHERIS := atheris==3.0.0
 SCHEMATHESIS := schemathesis==4.32.5
@@ -13,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-real test-injection test-collector test-clients check bench fuzz fuzz-collector ui screenshot lock clean
+.PHONY: help env demo test test-real test-archives test-injection test-collector test-clients check bench fuzz fuzz-collector ui screenshot lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,8 +37,8 @@ $(STAMP): $(LOCK) pyproject.toml
 demo: $(STAMP) ## the main job, end to end [DATA=folder [ALL=1]] [STATE=postgres] [SHORT=1]
 	@$(BIN)/activation demo $(if $(DATA),--data "$(DATA)") $(if $(ALL),--all) $(if $(STATE),--state "$(STATE)") $(if $(SHORT),--short)
 
-test: $(STAMP) ## all tests but those on real data
-	@$(BIN)/pytest -m "not real_data and not clients"
+test: $(STAMP) ## all tests but those on real data, on an S3 server and with foreign SDKs
+	@$(BIN)/pytest -m "not real_data and not archives and not clients"
 
 # The folder is looked at before anything is built, and a folder without tests that read it fails (pytest's exit code 5).
 test-real: ## the tests on real data, DATA=folder
@@ -43,6 +46,15 @@ test-real: ## the tests on real data, DATA=folder
 	@test -d "$(DATA)" || { echo "The data is missing: DATA names '$(DATA)', which is no folder. Name one that exists: make test-real DATA=../shared/data." >&2; exit 2; }
 	@$(MAKE) --no-print-directory env
 	@ACTIVATION_TEST_DATA="$$(cd "$(DATA)" && pwd)" $(BIN)/pytest -m real_data
+
+# The S3 server brings some thirty packages that nothing else needs: an environment of its own, inside the other.
+$(S3_STAMP): $(STAMP) $(S3_LOCK)
+	@$(PYTHON) -m venv $(S3)
+	@$(S3)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(S3_LOCK)
+	@touch $@
+
+test-archives: $(S3_STAMP) ## archives in a bucket, on a local S3 server
+	@ACTIVATION_TEST_S3_SERVER="$(S3)/bin/moto_server" $(BIN)/pytest -m archives tests/archives
 
 test-injection: $(STAMP) ## bad events of every kind in a stream, repaired and replayed [EVENTS=1000000]
 	@INJECTED_EVENTS="$(or $(EVENTS),1000000)" $(BIN)/pytest tests/guarantees/test_bad_data_is_repairable.py
@@ -91,7 +103,10 @@ lock: ## re-make the lock from pyproject.toml; what it holds stays unless the ra
 	"$$fresh/bin/pip" install --quiet --disable-pip-version-check "$(PIP_TOOLS)" && \
 	CUSTOM_COMPILE_COMMAND='make lock' "$$fresh/bin/pip-compile" --quiet --extra dev --generate-hashes --allow-unsafe \
 	  --no-strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
-	  $(if $(UPGRADE),--upgrade) --output-file $(LOCK) pyproject.toml
+	  $(if $(UPGRADE),--upgrade) --output-file $(LOCK) pyproject.toml && \
+	CUSTOM_COMPILE_COMMAND='make lock' "$$fresh/bin/pip-compile" --quiet --generate-hashes --allow-unsafe \
+	  --no-strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	  $(if $(UPGRADE),--upgrade) --output-file $(S3_LOCK) tests/archives/server.in
 
 # Only what the demo and the tools left: another environment under .activation may be somebody's data.
 clean: ## remove what the demo and the tools left; keeps .venv

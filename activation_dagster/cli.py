@@ -22,6 +22,7 @@ from activation_dagster.commands import (
 from activation_dagster.commands.collector import collector
 from activation_dagster.commands.demonstration import demo, ui
 from activation_dagster.commands.explain import explain
+from activation_dagster.commands.forward import forward
 from activation_dagster.commands.status import status
 from activation_dagster.commands.work import work
 from activation_dagster.errors import ActivationError, ContractsInvalid
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (status, explain, work, collector, landing.simulate, demo, ui):
+for verb in (status, explain, work, collector, forward, landing.simulate, demo, ui):
     app.command()(verb)
 contracts.app.command()(proposals.infer)
 contracts.app.command(name="import")(proposals.import_)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from activation_dagster.destinations.protocol import Access, Destination
 from activation_dagster.domain.sources import Source
+from activation_dagster.errors import SettingsInvalid
 from activation_dagster.lake.delta import Lake
 from activation_dagster.pipeline.contracts_in_force import contracts_serving
 from activation_dagster.pipeline.places import Places
@@ -19,7 +21,14 @@ from activation_dagster.sources.landing import Landing
 from activation_dagster.state.engine import open_state
 
 if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
+    from activation_dagster.destinations.tracking_api import TrackingApi
+    from activation_dagster.pipeline.forward import Target
     from activation_dagster.sources.collector.app import Collector
+    from activation_dagster.sources.webhook import WebhookSource
+
+log = logging.getLogger("activation.collector")
 
 
 def utc_now() -> datetime:
@@ -63,6 +72,66 @@ def open_destinations(settings: Settings, places: Places) -> Generator[dict[str,
     finally:
         for destination in opened.values():
             destination.close()
+
+
+def webhook_source(source: Source | None, environ: Mapping[str, str]) -> WebhookSource | None:
+    """A source as Segment's webhook destination reaches it, with its secret; None where it has no webhook."""
+    from activation_dagster.sources.webhook import WebhookSource
+
+    if source is None or source.webhook is None:
+        return None
+    secret = environ.get(source.webhook.secret, "")
+    if not secret:
+        log.error("webhook_secret_missing", extra={"source": source.name, "variable": source.webhook.secret})
+    return WebhookSource(
+        name=source.name,
+        environment=source.environment,
+        secret=secret,
+        trusts_first_event=source.webhook.trusts_first_event,
+    )
+
+
+def webhooks_of(collector: Collector) -> list[BaseRoute]:
+    """Segment's webhook destination, for the collector to mount beside its own paths."""
+    from activation_dagster.sources.webhook import webhook_routes
+
+    desk = collector.desk
+    return [*webhook_routes(lambda name: webhook_source(desk.source_named(name), os.environ), collector.appender)]
+
+
+@contextmanager
+def open_receivers(settings: Settings, environ: Mapping[str, str]) -> Generator[dict[Target, TrackingApi]]:
+    """Where the sources of this environment are sent on, closed on leaving.
+
+    Raises ContractsInvalid, and SettingsInvalid where a key is not in the environment.
+    """
+    from activation_dagster.destinations.tracking_api import TrackingApi
+    from activation_dagster.registry.source_files import load_sources
+
+    opened: dict[Target, TrackingApi] = {}
+    try:
+        for target, variable in forward_targets(load_sources(settings.contracts), settings.environment).items():
+            if not environ.get(variable):
+                raise SettingsInvalid(
+                    f"The environment variable {variable} is not set, and sources.{target.source}.forward names it "
+                    "in contracts/sources.yaml. Give it the write key of the receiver."
+                )
+            opened[target] = TrackingApi(target.address, environ[variable])
+        yield opened
+    finally:
+        for receiver in opened.values():
+            receiver.close()
+
+
+def forward_targets(sources: Mapping[str, Source], environment: str) -> dict[Target, str]:
+    """Where the sources of an environment are sent on, and the variable that holds the key there."""
+    from activation_dagster.pipeline.forward import Target
+
+    return {
+        Target(source=source.name, address=source.forward.to): source.forward.key
+        for source in sources.values()
+        if source.environment == environment and source.forward is not None
+    }
 
 
 def collector_of(settings: Settings, *, workers: int = 1, clock: Callable[[], datetime] = utc_now) -> Collector:

@@ -29,6 +29,7 @@ OWNED: dict[type[StrEnum], str] = {
     reasons.GateRefusal: "gate",
     reasons.SendFailure: "send",
     reasons.HoldReason: "hold",
+    reasons.ForwardFailure: "forward",
     reasons.IncidentKind: "incident",
 }
 """Each kind of reason code, and the group of failure_modes.yaml that owns it."""

@@ -72,7 +72,8 @@ def application() -> Starlette:
     """One worker's application; each worker makes its own."""
     from activation_dagster.commands.installation import read_settings
     from activation_dagster.sources.collector.server import log_as_json
-    from activation_dagster.wiring import collector_of
+    from activation_dagster.wiring import collector_of, webhooks_of
 
     log_as_json()
-    return collector_of(read_settings(), workers=int(os.environ.get(WORKERS_SHARING, "1"))).application()
+    collector = collector_of(read_settings(), workers=int(os.environ.get(WORKERS_SHARING, "1")))
+    return collector.application(webhooks_of(collector))

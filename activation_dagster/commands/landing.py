@@ -1,18 +1,26 @@
-"""`activation events` and `activation simulate`: events into landing, from a file or made up."""
+"""`activation events` and `activation simulate`: events into landing, from a file, an archive, or made up."""
 
 from __future__ import annotations
 
 import gzip
+import os
+import time
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import orjson
 import typer
 
 from activation_dagster.commands.installation import opened
-from activation_dagster.commands.printing import AsJson, print_json, say
+from activation_dagster.commands.printing import AsJson, end, plain, print_json, progress_bar, say, warn
 from activation_dagster.errors import WrongUse
+from activation_dagster.sources.scenarios import Scenario
+
+if TYPE_CHECKING:
+    from activation_dagster.sources.scenarios import Call, Plan
 
 app = typer.Typer(help="Events before they are judged.", no_args_is_help=True)
 
@@ -34,6 +42,55 @@ def land(
 ) -> None:
     """Land a file of NDJSON as sealed segments, in its order."""
     _land(_lines(file), source=source, as_json=as_json)
+
+
+@app.command(name="import")
+def import_(
+    place: Annotated[
+        str,
+        typer.Argument(metavar="PATH|s3://BUCKET/PREFIX", help="A folder, a file, or what stands under a prefix."),
+    ],
+    *,
+    source: Source,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Send what the events trigger; without it, their sends are held for a person."),
+    ] = False,
+    endpoint: Annotated[
+        str,
+        typer.Option(envvar=["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"], help="Address of an S3 that is not Amazon's."),
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Land an archive: Segment's S3 layout, or any tree of NDJSON, plain or gzip.
+
+    Done again, or after a crash, only what is missing lands. Credentials are found as AWS tools find
+    them. Exit 1 when a file could not be imported to its end.
+    """
+    from activation_dagster.domain.batches import Provenance
+    from activation_dagster.pipeline.import_archive import import_archive
+    from activation_dagster.sources.buckets import open_archive
+
+    has_region = bool(os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"))
+    with opened() as places, progress_bar("Importing", hidden=as_json) as tell:
+        report = import_archive(
+            places,
+            open_archive(place, endpoint=endpoint, has_region=has_region),
+            source=source,
+            provenance=Provenance.LIVE if live else Provenance.BACKFILL,
+            progress=lambda p: tell(p.bytes_read, p.bytes_listed, f"{p.lines:,} events"),
+        )
+    if as_json:
+        print_json(report)
+    else:
+        say(
+            f"Landed {report.lines:,} lines of source '{source}' in {report.segments:,} sealed segments, from "
+            f"{report.imported:,} of {report.files:,} files; {report.known:,} had been imported before, "
+            f"{report.passed_over:,} others were passed over for their names."
+        )
+        for trouble in report.troubles:
+            warn(trouble.sentence)
+    end(found=bool(report.troubles))
 
 
 @app.command(name="status")
@@ -66,17 +123,71 @@ def status_of(
 def simulate(
     *,
     seed: Annotated[int, typer.Option(help="The same seed gives the same message ids: landing it twice repeats.")] = 1,
-    people: Annotated[int, typer.Option(min=1, help="How many people.")] = 1_000,
-    events: Annotated[int, typer.Option(min=1, help="How many lines, dirt included.")] = 20_000,
+    people: Annotated[int, typer.Option(min=1, help="How many people, without a scenario.")] = 1_000,
+    events: Annotated[int, typer.Option(min=1, help="How many lines, dirt included, without a scenario.")] = 20_000,
+    scenario: Annotated[
+        Scenario | None, typer.Option(help="A day of traffic instead, calm or with one thing that goes wrong.")
+    ] = None,
+    rate: Annotated[float, typer.Option(min=0.01, help="Calls a second, with a scenario.")] = 20.0,
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long, with a scenario.")] = 3.0,
+    to: Annotated[
+        str, typer.Option(help="A collector to send the scenario to, as it happens; else it is landed at once.")
+    ] = "",
+    key: Annotated[str, typer.Option(envvar="SIMULATE_WRITE_KEY", help="The write key, for --to.")] = "",
     source: Source = "shop",
     as_json: AsJson = False,
 ) -> None:
-    """Land the events of a made-up shop, with known dirt in them."""
+    """Land the events of a made-up shop, with known dirt in them; or a scenario, landed or sent to a collector."""
+    from activation_dagster.sources.scenarios import Plan, calls
     from activation_dagster.sources.simulator import simulate as make_up
+    from activation_dagster.sources.simulator import written
     from activation_dagster.wiring import utc_now
 
-    made = make_up(seed=seed, people=people, events=events, now=utc_now())
-    _land(made.lines, source=source, as_json=as_json)
+    if to and (scenario is None or not key):
+        raise WrongUse("A collector is named without a scenario or a key, by --to. Give --scenario and --key as well.")
+    if scenario is None:
+        made = make_up(seed=seed, people=people, events=events, now=utc_now())
+        _land(made.lines, source=source, as_json=as_json)
+        return
+    start_ms = _now_ms() - (0 if to else round(minutes * 60_000))
+    plan = Plan(scenario=scenario, seed=seed, rate=rate, minutes=minutes, start_ms=start_ms)
+    if to:
+        _send(plan, to=to, key=key, as_json=as_json)
+    else:
+        _land((orjson.dumps(written(call.draft)) for call in calls(plan)), source=source, as_json=as_json)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _send(plan: Plan, *, to: str, key: str, as_json: bool) -> None:
+    from activation_dagster.sources.scenarios import calls
+    from activation_dagster.sources.traffic import send
+
+    counted: Counter[str] = Counter()
+
+    def counting() -> Iterator[Call]:
+        for call in calls(plan):
+            counted[call.trouble.value or "honest"] += 1
+            yield call
+
+    with progress_bar(f"Sending {plan.scenario.value}", hidden=as_json, unit="seconds") as tell:
+        sent = send(
+            counting(),
+            address=to.rstrip("/").removesuffix("/v1"),
+            key=key,
+            now_ms=_now_ms,
+            sleep=time.sleep,
+            progress=lambda s: tell((_now_ms() - plan.start_ms) // 1000, plan.length_ms // 1000, f"{s.events:,} calls"),
+        )
+    if as_json:
+        print_json({"scenario": plan.scenario, "to": to, **plain(sent), "calls": dict(counted)})
+    else:
+        say(
+            f"Sent {sent.events:,} calls of '{plan.scenario.value}' in {sent.batches:,} batches to {to}, with "
+            f"{sent.failed_tries:,} failed tries: {', '.join(f'{n:,} {word}' for word, n in counted.most_common())}."
+        )
 
 
 def _lines(file: Path) -> Iterator[bytes]:

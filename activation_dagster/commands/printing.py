@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, cast
 
 import typer
 
@@ -143,6 +144,24 @@ def say(sentence: str, *, indent: int = 0) -> None:
 def warn(sentence: str) -> None:
     """Print one sentence on stderr."""
     sys.stderr.write(sentence + "\n")
+
+
+@contextmanager
+def progress_bar(
+    title: str, *, hidden: bool, unit: Literal["bytes", "seconds"] = "bytes"
+) -> Generator[Callable[[int, int, str], None]]:
+    """A bar on stderr, for people only: gives what to call with what is done, of how much, and a word."""
+    if hidden or not sys.stderr.isatty():
+        yield lambda _done, _of, _word: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    done = DownloadColumn() if unit == "bytes" else TextColumn("{task.completed} of {task.total} s")
+    columns = (TextColumn(title), BarColumn(), done, TextColumn("{task.fields[word]}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None, word="")
+        yield lambda done, of, word: bar.update(task, completed=done, total=of, word=word)
 
 
 def shown(value: object) -> str:

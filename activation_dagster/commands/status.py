@@ -8,20 +8,26 @@ from activation_dagster.commands.installation import opened
 from activation_dagster.commands.printing import AsJson, end, plain, print_json, print_table, say, shown
 
 if TYPE_CHECKING:
+    from activation_dagster.pipeline.forward import ForwardStatus
     from activation_dagster.pipeline.watch import Totals
 
 
 def status(*, as_json: AsJson = False) -> None:
     """Count everything: events, profiles, decisions, sends, and the two sums. Exit 1 when a sum is broken."""
+    from activation_dagster.pipeline.forward import forward_status
     from activation_dagster.pipeline.watch import totals
+    from activation_dagster.registry.source_files import load_sources
     from activation_dagster.state import halts
     from activation_dagster.state.incidents import list_incidents
+    from activation_dagster.wiring import forward_targets
 
     with opened() as places:
         found = totals(places)
         with places.state.read() as connection:
             incidents = len(list_incidents(connection, is_open=True))
             halted = [halt.scope for halt in halts.active(connection)]
+        targets = forward_targets(load_sources(places.contracts_root), places.environment)
+        forwards = [forward_status(places, target) for target in targets]
         if as_json:
             print_json(
                 {
@@ -29,11 +35,23 @@ def status(*, as_json: AsJson = False) -> None:
                     **plain(found),
                     "open_incidents": incidents,
                     "halts": halted,
+                    "forwards": forwards,
                 }
             )
         else:
             _print(places.environment, found, incidents, halted)
+            _print_forwards(forwards)
     end(found=not found.conserved)
+
+
+def _print_forwards(forwards: list[ForwardStatus]) -> None:
+    for at in forwards:
+        say(
+            f"Source '{at.source}' is sent on to {at.address}: {at.sent:,} events sent, {at.withheld:,} withheld, "
+            f"{at.refused:,} refused for good; {at.waiting_segments:,} segments wait, {at.lag_seconds:,.0f} s behind."
+            if at.begun
+            else f"Source '{at.source}' is to be sent on to {at.address}, and nobody has begun: `activation forward`."
+        )
 
 
 def _print(environment: str, found: Totals, incidents: int, halted: list[str]) -> None:

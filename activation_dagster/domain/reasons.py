@@ -101,6 +101,13 @@ class HoldReason(StrEnum):
     CHECK_FAILED = "check_failed"
 
 
+class ForwardFailure(StrEnum):
+    """Why an event is never sent on to another collector."""
+
+    TOO_LARGE_TO_FORWARD = "too_large_to_forward"
+    REFUSED_BY_RECEIVER = "refused_by_receiver"
+
+
 class IncidentKind(StrEnum):
     """What opens an incident by itself."""
 

@@ -22,6 +22,28 @@ class SourceKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """Segment sends to this source by its webhook destination; `secret` names the environment variable that holds it.
+
+    Segment signs of a batch its first event only; `trusts_first_event` takes that.
+    """
+
+    secret: str
+    trusts_first_event: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forward:
+    """Where all events of a source are sent on: a Tracking API, such as https://api.segment.io, or another collector.
+
+    `key` names the environment variable that holds the write key there.
+    """
+
+    to: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """Where events come from. Its name is its folder in the landing of its one environment.
 
@@ -37,6 +59,8 @@ class Source:
     pinned: Mapping[str, str] = field(default_factory=dict[str, str])
     events_per_second: float | None = None
     keys: tuple[SourceKey, ...] = ()
+    webhook: Webhook | None = None
+    forward: Forward | None = None
 
 
 def key_sha256(key: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -11,15 +12,16 @@ from activation_dagster.domain.landing import Segment
 from activation_dagster.domain.reasons import IncidentKind
 from activation_dagster.pipeline.contracts_in_force import InForce, contracts_in_force
 from activation_dagster.pipeline.places import Places
+from activation_dagster.state import archives, quarantine
 from activation_dagster.state.batches import (
     insert_batch,
     keep_contract_set,
     load_batches,
+    newest_provenance,
     unclaimed,
     unfinished,
 )
 from activation_dagster.state.incidents import ITSELF, NOBODY, list_incidents, open_incident, resolve
-from activation_dagster.state.quarantine import provenances
 
 TOLD_FAULTS = 3
 """So many faults of refused contracts stand in one sentence."""
@@ -35,16 +37,18 @@ def waiting_segments(places: Places, *, since: datetime | None) -> list[Segment]
 def plan_batch(places: Places, *, provenance: Provenance, now: datetime, since: datetime | None = None) -> Batch | None:
     """The next batch of waiting segments, written to state; None where nothing waits or another planner was first.
 
-    `now` becomes the instant all its rules use. Segments that repaired or replayed events enter again with make batches
-    of their own, whose provenance state knows since before they were sealed; all others get `provenance`.
+    `now` becomes the instant all its rules use. Segments that repaired or replayed events enter again with, or that
+    came from an archive, make batches of their own, whose provenance state knows since before they were sealed; all
+    others get `provenance`. Where both wait, they take turns: a year of archives must not keep today's events waiting.
     """
     waiting = waiting_segments(places, since=since)
     if not waiting:
         return None
     with places.state.read() as connection:
-        told = provenances(connection, waiting)
+        told = {**quarantine.provenances(connection, waiting), **archives.provenances(connection, waiting)}
+        last = newest_provenance(connection)
     provenance_of = {segment: told.get((segment.source, segment.segment_id), provenance) for segment in waiting}
-    provenance = provenance_of[min(waiting)]
+    provenance = _whose_turn(provenance_of, last)
     alike = [segment for segment in waiting if provenance_of[segment] is provenance]
     segments = coalesce(alike, places.batch_max_bytes)
     in_force = contracts_in_force(places)
@@ -63,6 +67,15 @@ def plan_batch(places: Places, *, provenance: Provenance, now: datetime, since: 
         keep_contract_set(connection, contracts.fingerprint, in_force.files, now=now)
         _tell(connection, in_force, now=now)
         return insert_batch(connection, batch, planned_at=now)
+
+
+def _whose_turn(provenance_of: Mapping[Segment, Provenance], last: Provenance | None) -> Provenance:
+    """The provenance of the next batch: that of the oldest segment, but live goes first and every other time."""
+    oldest = provenance_of[min(provenance_of)]
+    if Provenance.LIVE not in provenance_of.values():
+        return oldest
+    others = [segment for segment, its in provenance_of.items() if its is not Provenance.LIVE]
+    return provenance_of[min(others)] if others and last is Provenance.LIVE else Provenance.LIVE
 
 
 def _tell(connection: Connection, in_force: InForce, *, now: datetime) -> None:

@@ -44,6 +44,10 @@ class FrontDesk:
             return None
         return next((found for known in found.keys if known.sha256 == remembered and known.opens(now)), None)
 
+    def source_named(self, name: str) -> Source | None:
+        """The source of a name, or None; for doors that know it otherwise than by a key."""
+        return self._sources.get(name)
+
     @property
     def environments(self) -> list[str]:
         """The environments that some source belongs to, sorted."""
@@ -76,6 +80,7 @@ class FrontDesk:
             environment: ArrivalJudge(load_contracts(self._root, environment=environment, needs_examples=False))
             for environment in sorted({source.environment for source in sources.values()})
         }
+        self._sources = sources
         # Judges of an environment that is gone stay: a request may be under way that asked for its source before.
         self._judges = {**self._judges, **judges}
         self._by_hash = {key.sha256: source for source in sources.values() for key in source.keys}

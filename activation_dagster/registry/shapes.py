@@ -306,6 +306,7 @@ class FailureModesFile(Shape):
     gate: dict[str, FailureModeShape]
     send: dict[str, FailureModeShape]
     hold: dict[str, FailureModeShape]
+    forward: dict[str, FailureModeShape] = {}
     incident: dict[str, FailureModeShape]
 
 
@@ -321,6 +322,20 @@ class SourceKeyShape(Shape):
     until: Annotated[datetime, AfterValidator(_zoned)] | None = None
 
 
+Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,80}$")]
+"""The name of an environment variable that holds a secret."""
+
+
+class WebhookShape(Shape):
+    secret: Variable
+    trusts_first_event: bool = False
+
+
+class ForwardShape(Shape):
+    to: str = Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$")
+    key: Variable
+
+
 class SourceShape(Shape):
     owner: str
     environment: str = Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")
@@ -329,6 +344,8 @@ class SourceShape(Shape):
     pinned: dict[str, str] = {}
     events_per_second: float | None = Field(default=None, gt=0)
     keys: list[SourceKeyShape] = []
+    webhook: WebhookShape | None = None
+    forward: ForwardShape | None = None
 
 
 class SourcesFile(Shape):

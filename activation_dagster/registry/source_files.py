@@ -10,12 +10,13 @@ from typing import Any, cast
 
 import yaml
 
-from activation_dagster.domain.sources import Source, SourceKey
+from activation_dagster.domain.sources import Forward, Source, SourceKey, Webhook
 from activation_dagster.errors import ContractsInvalid, Fault, WrongUse
 from activation_dagster.registry.files import read_shape
 from activation_dagster.registry.shapes import SourcesFile, SourceShape
 
 SOURCES_FILE = "sources.yaml"
+SETTINGS_PREFIX = "ACTIVATION_"
 HEADER = (
     "# Who may send events. Keys stand here as SHA-256 only: `activation sources create` and `rotate` write them.\n"
 )
@@ -31,6 +32,10 @@ def read_sources(root: Path, faults: list[Fault]) -> dict[str, Source]:
         return {}
     owned: dict[str, str] = {}
     for name, source in (shape.sources or {}).items():
+        for path, variable in _variables(source):
+            if variable.startswith(SETTINGS_PREFIX):
+                sentence = f"'{variable}' would be a setting, and no setting has that name; name another variable."
+                faults.append(Fault(file=SOURCES_FILE, path=f"sources.{name}.{path}", sentence=sentence))
         for number, key in enumerate(source.keys):
             if owned.setdefault(key.sha256, name) != name:
                 sentence = (
@@ -38,6 +43,12 @@ def read_sources(root: Path, faults: list[Fault]) -> dict[str, Source]:
                 )
                 faults.append(Fault(file=SOURCES_FILE, path=f"sources.{name}.keys.{number}", sentence=sentence))
     return {name: _source(name, source) for name, source in (shape.sources or {}).items()}
+
+
+def _variables(source: SourceShape) -> list[tuple[str, str]]:
+    """The environment variables that a source's secrets stand in, each with its place in the file."""
+    webhook = [] if source.webhook is None else [("webhook.secret", source.webhook.secret)]
+    return webhook if source.forward is None else [*webhook, ("forward.key", source.forward.key)]
 
 
 def load_sources(root: Path) -> dict[str, Source]:
@@ -59,6 +70,12 @@ def _source(name: str, shape: SourceShape) -> Source:
         pinned=shape.pinned,
         events_per_second=shape.events_per_second,
         keys=tuple(SourceKey(sha256=key.sha256, made_at=key.made_at, until=key.until) for key in shape.keys),
+        webhook=None
+        if shape.webhook is None
+        else Webhook(secret=shape.webhook.secret, trusts_first_event=shape.webhook.trusts_first_event),
+        forward=None
+        if shape.forward is None
+        else Forward(to=shape.forward.to.rstrip("/").removesuffix("/v1"), key=shape.forward.key),
     )
 
 

@@ -60,7 +60,7 @@ def land_in_segments(
     sealed: list[Segment] = []
     sealed_at: datetime | None = None
     events = size = 0
-    for chunk in _chunks(lines, segment_bytes):
+    for chunk in chunks(lines, segment_bytes):
         if sealed and seconds_between > 0:
             sleep(seconds_between)
         suffix = next(names, None)
@@ -78,7 +78,8 @@ def land_in_segments(
     return sealed
 
 
-def _chunks(lines: Iterable[bytes], most: int) -> Iterator[list[bytes]]:
+def chunks(lines: Iterable[bytes], most: int) -> Iterator[list[bytes]]:
+    """The lines in their order, in pieces of at most `most` bytes with their ends, or of one longer line."""
     chunk: list[bytes] = []
     size = 0
     for line in lines:

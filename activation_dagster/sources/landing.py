@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from activation_dagster.domain.landing import Segment, segment_from_path, segment_path
-from activation_dagster.errors import MendTheEnvironment, WrongUse
+from activation_dagster.errors import LeaseHeld, MendTheEnvironment, WrongUse
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OPEN_FOLDER = ".open"
@@ -123,6 +123,33 @@ class Landing:
             for segment in self._segments_in(folder)
         )
         return sorted(found)
+
+    def settle(self, source: str, segment_id: str) -> bool:
+        """Whether a segment of this name stands, as a plain file; then it is on disk, whoever died while sealing it."""
+        sealed_at = EPOCH + timedelta(milliseconds=int(segment_id.partition("-")[0]))
+        path = self.root / segment_path(source=source, sealed_at=sealed_at, segment_id=segment_id, compressed=False)
+        if not path.exists():
+            return False
+        self._make_durable(source, path.parent)
+        fsync_folder(path.parent)
+        return True
+
+    @contextmanager
+    def held(self, work: str) -> Generator[None]:
+        """Keep others from the same work on this landing; whoever dies, or is killed, lets go.
+
+        A lock, not a lease: a process that was paused for an hour still holds it. Raises LeaseHeld while it is held.
+        """
+        opened = self.root / OPEN_FOLDER
+        opened.mkdir(parents=True, exist_ok=True)
+        with (opened / f"{work}.lock").open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise LeaseHeld(
+                    f"Another process does the work '{work}', in {self.root}. Try again when it has ended."
+                ) from None
+            yield
 
     def path_of(self, segment: Segment) -> Path:
         """The file of a segment, as stored."""

@@ -141,7 +141,7 @@ def simulate(*, seed: int, people: int, events: int, now: datetime) -> Simulatio
     again = [_again(rng, draft, now_ms) for draft in rng.sample(clean, dirt[Dirt.DUPLICATE])]
     cut_short = {draft.message_id for draft in broken[Dirt.TRUNCATED_LINE]}
     lines = [
-        _cut(rng, draft) if draft.message_id in cut_short else orjson.dumps(_written(draft))
+        _cut(rng, draft) if draft.message_id in cut_short else orjson.dumps(written(draft))
         # A stable sort: of two with the same time, the first sent stays first.
         for draft in sorted([*drafts, *again], key=lambda draft: draft.received_ms)
     ]
@@ -274,7 +274,7 @@ def _again(rng: Random, draft: Draft, now_ms: int) -> Draft:
     return replace(draft, waited_ms=draft.waited_ms + rng.randrange(1, min(room, 20 * HOUR_MS)))
 
 
-def _written(draft: Draft) -> dict[str, object]:
+def written(draft: Draft) -> dict[str, object]:
     """An event as it arrives: the device's times by the device's clock, the arrival by ours."""
     said = draft.said_time or say.instant(draft.occurred_ms + draft.skew_ms)
     call = {"type": draft.body["type"], "messageId": draft.message_id}
@@ -289,7 +289,7 @@ def _written(draft: Draft) -> dict[str, object]:
 
 def _cut(rng: Random, draft: Draft) -> bytes:
     """A line that ends too early, but not inside a character: that would be another fault."""
-    text = orjson.dumps(_written(draft)).decode()
+    text = orjson.dumps(written(draft)).decode()
     return text[: rng.randrange(1, len(text))].encode()
 
 

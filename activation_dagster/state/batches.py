@@ -321,6 +321,13 @@ def kept_contract_set(connection: Connection, fingerprint: str) -> dict[str, str
     return None if found is None else json.loads(found)
 
 
+def newest_provenance(connection: Connection) -> Provenance | None:
+    """The provenance of the batch that was planned last, or None where there is none."""
+    found = connection.execute(select(batches.c.provenance).order_by(batches.c.batch_no.desc()).limit(1))
+    value = found.scalar_one_or_none()
+    return None if value is None else Provenance(value)
+
+
 def newest_contract_set(connection: Connection) -> str | None:
     """The contract set of the batch that was planned last, or None where there is none yet."""
     return connection.execute(

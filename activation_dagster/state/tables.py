@@ -382,3 +382,58 @@ reentry_segments = Table(  # written before the segment is sealed; `landed_at` i
     Column("provenance", String(20), nullable=False),  # of the batch that takes it
     Column("landed_at", BigInteger, nullable=True),
 )
+
+archive_objects = Table(  # a file of an archive that was, or is being, imported; `ended_at` is set once
+    "archive_objects",
+    metadata,
+    Column("object_id", String(40), primary_key=True),  # derives from the source and the file's identity
+    Column("source", String(60), nullable=False),
+    Column("place", Text, nullable=False),  # where it was first seen
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("began_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger, nullable=True),
+    Column("damage", Text, nullable=False),  # why its end was not reached, or empty
+)
+
+archive_segments = Table(  # written before the segment is sealed; `landed_at` is set once it stands
+    "archive_segments",
+    metadata,
+    Column("object_id", String(40), primary_key=True),
+    Column("part", Integer, primary_key=True),  # from 0
+    Column("segment_id", String(60), nullable=False, index=True),
+    Column("source", String(60), nullable=False),
+    Column("lines", BigInteger, nullable=False),
+    Column("provenance", String(20), nullable=False),  # of the batch that takes it
+    Column("landed_at", BigInteger, nullable=True),
+)
+
+forward_targets = Table(  # where a source's events are sent on, from when on
+    "forward_targets",
+    metadata,
+    Column("target_id", String(40), primary_key=True),  # derives from the source and the address
+    Column("source", String(63), nullable=False),
+    Column("address", Text, nullable=False),
+    Column("since_at", BigInteger, nullable=False),
+)
+
+forward_segments = Table(  # how far a segment was sent on; written with what became of its events
+    "forward_segments",
+    metadata,
+    Column("target_id", String(40), primary_key=True),
+    Column("segment_id", String(60), primary_key=True),
+    Column("lines_done", BigInteger, nullable=False),
+    Column("sent", BigInteger, nullable=False),
+    Column("withheld", BigInteger, nullable=False),  # broken: they wait in quarantine
+    Column("refused", BigInteger, nullable=False),
+    Column("ended_at", BigInteger, nullable=True),
+)
+
+forward_refusals = Table(  # events that a receiver will never take
+    "forward_refusals",
+    metadata,
+    Column("target_id", String(40), primary_key=True),
+    Column("event_id", String(80), primary_key=True),
+    Column("reason", String(40), nullable=False),
+    Column("status", Integer, nullable=False),  # of the reply, or 0
+    Column("refused_at", BigInteger, nullable=False),
+)

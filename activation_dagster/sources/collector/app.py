@@ -83,6 +83,8 @@ class Desk(Protocol):
 
     def source_of(self, key: str, now: datetime, /) -> Source | None: ...
 
+    def source_named(self, name: str, /) -> Source | None: ...
+
     def verdict(self, source: Source, event: Mapping[str, Any], received_at: datetime, /) -> str | None: ...
 
     def refresh(self) -> bool: ...
@@ -131,6 +133,11 @@ class Collector:
         self._clock = clock
         self._throttle = Throttle(workers=limits.workers)
         self._asking = asyncio.Semaphore(4)
+
+    @property
+    def desk(self) -> Desk:
+        """Whom the collector asks, for doors that are mounted beside its own."""
+        return self._desk
 
     def routes(self) -> list[BaseRoute]:
         """Every path of the collector; other doors can be mounted beside them."""
