@@ -7,7 +7,7 @@ import importlib
 import os
 from pathlib import Path
 
-NAMES = ("bulk", "gate", "diff", "validation", "boundary", "collector", "identity")
+NAMES = ("bulk", "gate", "diff", "validation", "boundary", "identity", "collector")
 
 
 def main() -> None:
