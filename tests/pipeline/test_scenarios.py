@@ -66,7 +66,7 @@ class Day:
     @property
     def refused_links(self) -> Counter[str]:
         with self.places.state.read() as connection:
-            rows = connection.execute(select(links.c.reason).where(links.c.decision == "refused")).scalars()
+            rows = connection.execute(select(links.c.reason).where(links.c.decision != "accepted")).scalars()
             return Counter(rows)
 
 
