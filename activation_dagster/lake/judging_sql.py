@@ -46,6 +46,14 @@ def _by_judge(found: Mapping[int, str], otherwise: str) -> str:
     return f"case {' '.join(cases)} else {otherwise} end" if cases else otherwise
 
 
+def _text_by_judge(texts: Mapping[int, str]) -> str:
+    """SQL that is, for the events of each judge, its text: a list read by number, not a case that tries them."""
+    if len(set(texts.values())) == 1:
+        return literal(next(iter(texts.values())))
+    every = (literal(texts[judge]) if judge in texts else "null" for judge in range(max(texts) + 1))
+    return f"[{', '.join(every)}][e.judge + 1]"
+
+
 def _is_of(judges: Iterable[int]) -> str:
     return f"e.judge in ({', '.join(map(str, judges))})"
 
@@ -78,9 +86,11 @@ def _tests(group: Numbered, leaves: Leaves, top: Place) -> str:
     for test, judges in asking.items():
         together.setdefault(tuple(judges), []).append(test)
     found: list[str] = []
+    # A case stops at what is decided, and asks the tests of some versions of their own events only; `and`, `or` do not.
     for judges, tests in together.items():
-        passed = f"coalesce({' and '.join(tests)}, false)"
-        found.append(passed if len(judges) == len(group) else f"({passed} or not {_is_of(judges)})")
+        passed = f"case when {' and '.join(tests)} then true else false end"
+        is_of_all = len(judges) == len(group)
+        found.append(passed if is_of_all else f"case when {_is_of(judges)} then {passed} else true end")
     return " and ".join(found) or "true"
 
 
@@ -88,10 +98,9 @@ def screened(asked: Numbered, *, environment: str = "") -> str:
     """A SELECT over `ingested_events` that tests the events of all versions, each group of versions in one pass.
 
     Gives the columns of `BASE`, `contract`, `contract_version`, `judge` (the version's number), `is_sound` (false where
-    a rule may be broken), `doubted` (the properties or traits where it is false, else null), `undeclared` (one a line,
-    sorted later; null when none), `barred` (a reason or null), `is_late`, `is_state_only`, `used_properties` (JSON or
-    null), `measured` (what the event adds to each of `sums`, in millionths, or null), and a column `id_<kind>` for each
-    of `identifiers`.
+    a rule may be broken), `undeclared` (one a line, sorted later; null when none), `barred` (a reason or null),
+    `is_late`, `is_state_only`, `used_properties` (JSON or null), `measured` (what the event adds to each of `sums`, in
+    millionths, or null), and a column `id_<kind>` for each of `identifiers`.
     """
     groups = grouped(asked)
     return "\nunion all\n".join(_screened(group, asked, environment, is_alone=len(groups) == 1) for group in groups)
@@ -112,8 +121,6 @@ def _screened(group: Numbered, asked: Numbered, environment: str, *, is_alone: b
         used[judge] = packed({name: read[name] for name in one.used}) if one.used else NO_TEXT
         measured[judge] = f"[{amounts}]" if one.sums else NO_AMOUNTS
         for column, sql in {
-            "contract": literal(contract.slug),
-            "contract_version": literal(version.version),
             "undeclared": undeclared(contract, version),
             "barred": barred(contract, version, environment),
             "is_late": is_late(contract, LateData.QUARANTINE),
@@ -124,15 +131,16 @@ def _screened(group: Numbered, asked: Numbered, environment: str, *, is_alone: b
     named = "".join(f", {_by_judge(found, NO_TEXT)} as id_{kind}" for kind, found in kinds.items())
     none = {"is_late": "false", "is_state_only": "false"}
     told = {column: _by_judge(found, none.get(column, NO_TEXT)) for column, found in versions.items()}
+    contracts = _text_by_judge({judge: one.contract.slug for judge, one in group.items()})
+    named_versions = _text_by_judge({judge: one.version.version for judge, one in group.items()})
     kept = [column for column in READ if column == holder or column in named]
     events = routed(asked, f"{BASE}, {', '.join(kept)}", None if is_alone else group)
     return (
-        f"select * replace (case when not is_sound then doubted end as doubted) from (\nselect {BASE}, "
-        f"{told['contract']} as contract, {told['contract_version']} as contract_version, e.judge, "
-        f"{_tests(group, leaves, top)} as is_sound, {holder} as doubted, {told['undeclared']} as undeclared, "
+        f"select {BASE}, {contracts} as contract, {named_versions} as contract_version, e.judge, "
+        f"{_tests(group, leaves, top)} as is_sound, {told['undeclared']} as undeclared, "
         f"{told['barred']} as barred, {told['is_late']} as is_late, {told['is_state_only']} as is_state_only, "
         f"{_by_judge(used, NO_TEXT)} as used_properties, {_by_judge(measured, NO_AMOUNTS)} as measured{named}\n"
-        f"from {leaves.source(events)} as e)"
+        f"from {leaves.source(events)} as e"
     )
 
 
@@ -168,7 +176,8 @@ def _broken(group: Numbered) -> str:
     all_said = f"nullif(concat_ws(chr(10), {', '.join(texts)}), '')" if texts else NO_TEXT
     # Few events of a batch are here: gathered, they fill a vector, where a filter would leave some in each.
     doubted = (
-        f"(with doubted as materialized (select t.ordinal, t.judge, t.doubted as {section} from screened_events as t "
+        f"(with doubted as materialized (select t.ordinal, t.judge, e.{section} from screened_events as t "
+        f"join ingested_events as e on e.ordinal = t.ordinal "
         f"where not t.is_sound and t.judge in ({', '.join(map(str, group))})) select * from doubted)"
     )
     return f"select e.ordinal, {all_said} as violations from {leaves.source(doubted)} as e"

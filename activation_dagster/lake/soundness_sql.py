@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from math import ceil, floor
 
 from activation_dagster.domain.contracts import NUMBERS, PropertyRule, PropertyType
 from activation_dagster.domain.formats import FORMAT_PATTERNS
@@ -33,13 +34,14 @@ ANY_DAY = "-[0-9]{2}-[0-9]{2}"
 
 def _number(rule: PropertyRule, leaf: str) -> list[str]:
     # No text but a number's is cast to one: others begin with a quote, a bracket or a letter. Each cast is made anew.
-    value = f"try_cast({leaf} as double)"
     least, most = rule.minimum, rule.maximum
     if rule.type is PropertyType.INTEGER:
-        least = -MAX_EXACT_INTEGER if least is None else max(least, -MAX_EXACT_INTEGER)
-        most = MAX_EXACT_INTEGER if most is None else min(most, MAX_EXACT_INTEGER)
-        digits = [f"not contains({leaf}, '{one}')" for one in (".", "e", "E")]
-        return [f"{value} between {least!r} and {most!r}", *digits]
+        low = -MAX_EXACT_INTEGER if least is None else ceil(min(max(least, -MAX_EXACT_INTEGER), MAX_EXACT_INTEGER + 1))
+        high = MAX_EXACT_INTEGER if most is None else floor(max(min(most, MAX_EXACT_INTEGER), -MAX_EXACT_INTEGER - 1))
+        value = f"try_cast({leaf} as bigint)"
+        # Written as read: what has a point or an exponent is left to the full judge.
+        return [f"{value} between {low} and {high}", f"{value}::varchar = {leaf}"]
+    value = f"try_cast({leaf} as double)"
     if least is not None and most is not None:
         return [f"{value} between {least!r} and {most!r}"]
     if least is not None:
