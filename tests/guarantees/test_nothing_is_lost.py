@@ -168,7 +168,7 @@ def test_the_landing_has_something_to_lose(undisturbed: Undisturbed) -> None:
     assert {row["endpoint"] for row in state["sends"]} == {"track", "trigger_workflow"}
     assert {row["status"] for row in state["sends"]} == {"sent", "refused"}
     assert len(state["profile_redirects"]) > 5
-    assert {row["decision"] for row in state["links"]} == {"accepted", "refused"}
+    assert {row["decision"] for row in state["links"]} == {"accepted", "blocked", "conflict"}
     assert {row["status"] for row in state["consent_records"]} == {"granted", "denied"}
     assert len({row["source"] for row in state["consent_records"] if row["source"].startswith("merge:")}) == 2
     assert {row["change"] for row in state["membership_changes"]} >= {"entered", "exited"}
