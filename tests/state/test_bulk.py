@@ -78,7 +78,7 @@ def test_a_row_with_a_missing_value_is_an_error_and_not_dropped(state: State, co
 @SIZES
 def test_bytes_texts_and_nothing_come_back_as_they_went_in(state: State, count: int) -> None:
     odd = "a\tb\nc\\d\"e'f ü 🙂 \\N %s ? :x"
-    rows = [(n.to_bytes(16, "big"), "email", odd, "p", n, "e") for n in range(count)]
+    rows = [(n.to_bytes(16, "big"), "email", odd, "p", n, "e", -n) for n in range(count)]
     with state.write() as connection:
         insert_new(connection, identifiers, IDENTIFIERS, rows)
         back = connection.execute(select(identifiers).order_by(identifiers.c.seq)).all()
@@ -157,7 +157,7 @@ def test_the_next_chunk_takes_as_long_as_aimed_at(rows: int, took: float, expect
 def test_probing_by_key_finds_each_row_once(state: State, chunk: int) -> None:
     with state.write() as connection:
         insert_new(
-            connection, identifiers, IDENTIFIERS, [(bytes([n]) * 16, "k", "v", f"p{n}", n, "e") for n in range(50)]
+            connection, identifiers, IDENTIFIERS, [(bytes([n]) * 16, "k", "v", f"p{n}", n, "e", n) for n in range(50)]
         )
         query = select(identifiers.c.key, identifiers.c.seq)
         wanted = [bytes([n]) * 16 for n in (3, 4, 3, 5, 200, 49)]
@@ -201,7 +201,7 @@ def test_inserting_keeps_what_the_transaction_wrote_before(state: State) -> None
 def test_probing_keeps_the_conditions_of_the_question(state: State) -> None:
     with state.write() as connection:
         insert_new(
-            connection, identifiers, IDENTIFIERS, [(bytes([n]) * 16, "k", f"v{n}", "p", n, "e") for n in range(9)]
+            connection, identifiers, IDENTIFIERS, [(bytes([n]) * 16, "k", f"v{n}", "p", n, "e", n) for n in range(9)]
         )
         query = select(identifiers.c.seq).where(identifiers.c.value.in_(["v1", "v2", "v3"]), identifiers.c.seq > 1)
         found = select_in(connection, query, identifiers.c.key, [bytes([n]) * 16 for n in (0, 1, 2, 8)])
