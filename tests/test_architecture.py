@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import re
 import subprocess
@@ -10,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from bench.__main__ import NAMES
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = REPOSITORY / "activation_dagster"
@@ -77,3 +80,10 @@ print(*sorted(set({HEAVY!r}) & set(sys.modules)))
     )
     assert imported.returncode == 0, imported.stderr
     assert imported.stdout.split() == []
+
+
+def test_every_benchmark_runs_by_its_name() -> None:
+    folder = REPOSITORY / "bench"
+    assert sorted(NAMES) == sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+    for name in NAMES:
+        assert callable(getattr(importlib.import_module(f"bench.{name}"), "run", None)), f"bench/{name}.py has no run()"
