@@ -7,6 +7,7 @@ import sys
 import typer
 
 from activation_dagster.commands import (
+    adjudication,
     consent,
     contracts,
     exchange,
@@ -42,6 +43,8 @@ contracts.app.command()(proposals.infer)
 contracts.app.command(name="import")(proposals.import_)
 contracts.app.command()(exchange.export)
 contracts.app.command()(exchange.docs)
+for verb in (adjudication.plan, adjudication.apply, adjudication.unmerge):
+    identity.app.command()(verb)
 for noun, verbs in {
     "contracts": contracts.app,
     "events": landing.app,

@@ -74,6 +74,10 @@ class IdentityGraph:
             self._hold(known.identifier, known.profile_id, self.canonical(known.profile_id), known.seen_at)
         self.changes = IdentityChanges()
 
+    def begin_batch(self, position: int) -> None:
+        """From here on, what is made stands at this position: for one graph over the batches of a history."""
+        self._position = position
+
     def canonical(self, profile: str) -> str:
         """The profile that stands for this one now."""
         while profile in self._redirects:
@@ -194,7 +198,8 @@ class IdentityGraph:
                 total[kind] = total.get(kind, 0) + count
                 largest[kind] = max(largest.get(kind, 0), count)
         for kind, count in total.items():
-            if count > self._limits[kind] and count > largest.get(kind, 0):
+            # a kind that an earlier contract had, and that this one does not know, has no limit
+            if count > self._limits.get(kind, count) and count > largest.get(kind, 0):
                 now = [at for identifier in fresh if identifier.kind == kind]
                 if kind not in self._spans or self._overflows(kind, found, now):
                     return LinkRefusal.LIMIT_REACHED
@@ -229,9 +234,11 @@ class IdentityGraph:
             case Winner.LARGEST:
                 return min(found, key=lambda one: (-sum(self._counts.get(one, {}).values()), age(one)))
             case Winner.STRONGEST:
+                last = max(self._rank.values(), default=0) + 1
 
                 def strongest(profile: str) -> int:
-                    return min((self._rank[kind] for kind in self._counts.get(profile, {})), default=len(self._rank))
+                    ranks = (self._rank.get(kind, last) for kind in self._counts.get(profile, {}))
+                    return min(ranks, default=last)
 
                 return min(found, key=lambda one: (strongest(one), age(one)))
 

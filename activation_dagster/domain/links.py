@@ -33,7 +33,7 @@ class LinkDecision(StrEnum):
     """What became of a link; every link is exactly one of these."""
 
     ACCEPTED = "accepted"
-    REFUSED = "refused"  # a limit of one profile
+    REFUSED = "refused"  # a limit of one profile, or a person undid the link
     BLOCKED = "blocked"  # the value names nobody
     CONFLICT = "conflict"  # it would have made two profiles one that must not be
 
@@ -69,6 +69,8 @@ class Link:
             return LinkDecision.ACCEPTED
         if self.refusal in NAMES_NOBODY:
             return LinkDecision.BLOCKED
+        if self.refusal is LinkRefusal.SEPARATED:
+            return LinkDecision.REFUSED  # a person decided; that another profile has it is what they wanted
         return LinkDecision.CONFLICT if self.other_profile_id else LinkDecision.REFUSED
 
 

@@ -52,6 +52,7 @@ class LinkRefusal(StrEnum):
     CLUSTER_FULL = "cluster_full"
     UNIQUE_ELSEWHERE = "unique_elsewhere"
     WEAK_ELSEWHERE = "weak_elsewhere"
+    SEPARATED = "separated"
 
 
 class DecisionRefusal(StrEnum):

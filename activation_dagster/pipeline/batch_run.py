@@ -16,7 +16,9 @@ from activation_dagster.pipeline.contracts_in_force import contracts_of
 from activation_dagster.pipeline.places import Places
 from activation_dagster.registry.contract_set import ContractSet
 from activation_dagster.state import batches
+from activation_dagster.state.adjudications import open_adjudication
 from activation_dagster.state.fencing import FencedState
+from activation_dagster.state.former import adjudicated_since
 from activation_dagster.state.leases import Lease, acquire, release, renew
 
 if TYPE_CHECKING:
@@ -68,6 +70,14 @@ class BatchRun:
         self.engine.close()
 
     @property
+    def is_superseded(self) -> bool:
+        """Whether history was adjudicated again since this batch ended: then what it wrote stands, or was ended."""
+        if self.batch.position is None:
+            return False
+        with self.places.state.read() as connection:
+            return adjudicated_since(connection, self.batch.position)
+
+    @property
     def position(self) -> int:
         """The state sequence of this batch; it has one from the moment it begins to resolve."""
         if self.batch.position is None:
@@ -100,6 +110,11 @@ class BatchRun:
                     "Carry out its phases in order: select the assets before this one too, or run `activation work`."
                 )
             if phase in ONE_AT_A_TIME:
+                if open_adjudication(connection) is not None:
+                    raise LeaseHeld(
+                        f"Batch {batch.batch_id} cannot be {phase}, because history is being adjudicated again and that "
+                        "is not finished, in the adjudications of state. `activation work` finishes it; try again."
+                    )
                 position = batches.take_position(connection, self.batch)
                 if position is None:
                     raise LeaseHeld(
@@ -134,7 +149,8 @@ class BatchRun:
                 connection, self.batch.batch_id, phase, fence=fence, now=self.places.clock()
             )
         point(f"{phase}.opened")
-        effects()
+        if not self.is_superseded:
+            effects()
         point(f"{phase}.effects")
         written: dict[str, TableCopy] = {}
         for table, select in copies.items():

@@ -24,6 +24,7 @@ from activation_dagster.state import identity, memberships, profiles
 from activation_dagster.state.batches import looked_at_until
 from activation_dagster.state.bulk import select_in
 from activation_dagster.state.consent import COLUMNS, insert_choices
+from activation_dagster.state.former import then
 from activation_dagster.state.instants import micros
 from activation_dagster.state.tables import (
     consent_records,
@@ -179,6 +180,7 @@ def _load_known(run: BatchRun, *, with_new: bool) -> None:
         row[0] for row in engine.rows("select distinct profile_id from resolved_events where profile_id is not null")
     ]
     with run.places.state.read() as connection:
+        moved, said = then(connection, profile_redirects, position), then(connection, consent_records, position)
         due = memberships.due_for_review(
             connection,
             after=looked_at_until(connection, run.batch),
@@ -201,8 +203,8 @@ def _load_known(run: BatchRun, *, with_new: bool) -> None:
             (row[0],)
             for row in select_in(
                 connection,
-                select(profile_redirects.c.from_profile).where(profile_redirects.c.seq == position),
-                profile_redirects.c.from_profile,
+                select(moved.c.from_profile).where(moved.c.seq == position),
+                moved.c.from_profile,
                 listed,
             )
         ]
@@ -212,8 +214,8 @@ def _load_known(run: BatchRun, *, with_new: bool) -> None:
         choices = list(
             select_in(
                 connection,
-                select(*(consent_records.c[name] for name in COLUMNS[:-2])).where(consent_records.c.seq <= position),
-                consent_records.c.profile_id,
+                select(*(said.c[name] for name in COLUMNS[:-2])).where(said.c.seq <= position),
+                said.c.profile_id,
                 listed,
             )
         )
@@ -401,7 +403,8 @@ def compute_consented(run: BatchRun, *, record: bool) -> None:
     put_batch(run)
     if record:
         _compute_additions(run)
-        _write_additions(run)
+        if not run.is_superseded:
+            _write_additions(run)
     _load_known(run, with_new=record)
     run.engine.forget("new_traits", "new_activity", "new_choices")
     _put_promises(run)
@@ -425,7 +428,7 @@ def consent(run: BatchRun) -> PhaseReport:
     compute_consented(run, record=True)
     return run.carry_out(
         Phase.CONSENTED,
-        effects=lambda: _write_changes(run),
+        effects=lambda: write_changes(run),
         copies={
             MEMBERSHIPS: (
                 f"select '{run.hour}' as arrival_hour, '{run.batch.batch_id}' as batch_id, change_id, audience_id, "
@@ -436,7 +439,8 @@ def consent(run: BatchRun) -> PhaseReport:
     )
 
 
-def _write_changes(run: BatchRun) -> None:
+def write_changes(run: BatchRun) -> None:
+    """Write the entries, exits and renewals that `compute_consented` found; what stands wins."""
     rows: Iterable[Sequence[Any]] = run.engine.rows(
         "select audience_id, profile_id, change, entry_no, entry_key, review_at, evidence from audience_memberships "
         "order by audience_id, profile_id"

@@ -61,6 +61,11 @@ def contracts_of(places: Places, batch: Batch) -> ContractSet:
     return _contracts_kept(places, _files_kept(places, batch.contract_set))
 
 
+def contracts_named(places: Places, contract_set: str) -> ContractSet:
+    """The contracts of a set that state keeps. Raises StateUnusable where it is not kept."""
+    return _contracts_kept(places, _files_kept(places, contract_set))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InForce:
     """The contracts that a new batch is planned under, and their files by path.

@@ -208,7 +208,7 @@ def release(run: BatchRun) -> PhaseReport:
         run.places.at("intended.released")
         with run.places.state.read() as connection:
             let_go = reason is None and is_released(connection, run.batch.batch_id)
-        rows = _ledger_rows(
+        rows = ledger_rows(
             run, SendStatus.PENDING if let_go else SendStatus.HELD, "" if reason is None else reason.value
         )
         intended.append(
@@ -229,7 +229,8 @@ def release(run: BatchRun) -> PhaseReport:
     )
 
 
-def _ledger_rows(run: BatchRun, status: SendStatus, reason: str) -> list[tuple[object, ...]]:
+def ledger_rows(run: BatchRun, status: SendStatus, reason: str) -> list[tuple[object, ...]]:
+    """What `compute_decided` decided to send, as rows for `intend`."""
     rows = run.engine.rows(
         "select d.send_key, d.decision_id, d.workflow_id, d.workflow_version, d.audience_id, d.profile_id, d.purpose, "
         "d.channel, d.region, d.destination, d.endpoint, d.subject, d.profile_key, coalesce(f.data_fields, '{}'), "

@@ -51,6 +51,7 @@ from activation_dagster.pipeline.places import Places
 from activation_dagster.registry.contract_set import ContractSet
 from activation_dagster.state import suppressions
 from activation_dagster.state.consent import records_of
+from activation_dagster.state.former import then
 from activation_dagster.state.instants import instant
 from activation_dagster.state.profiles import activity_of
 from activation_dagster.state.sends import Send
@@ -187,19 +188,20 @@ def audience_then(
                 is_met=trait_matches(condition, value),
             )
         )
+    changes = then(connection, membership_changes, position).c
     change = connection.execute(
         select(
-            membership_changes.c.change,
-            membership_changes.c.entry_no,
-            membership_changes.c.changed_at,
-            membership_changes.c.batch_id,
+            changes.change,
+            changes.entry_no,
+            changes.changed_at,
+            changes.batch_id,
         )
         .where(
-            membership_changes.c.audience_id == rule.audience_id,
-            membership_changes.c.profile_id.in_(members),
-            membership_changes.c.seq <= position,
+            changes.audience_id == rule.audience_id,
+            changes.profile_id.in_(members),
+            changes.seq <= position,
         )
-        .order_by(membership_changes.c.seq.desc())
+        .order_by(changes.seq.desc())
         .limit(1)
     ).one_or_none()
     return AudienceSeen(

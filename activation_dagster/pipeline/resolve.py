@@ -12,11 +12,13 @@ from activation_dagster.domain.identity import IdentityGraph
 from activation_dagster.domain.identity_batches import overgrown, unsettled
 from activation_dagster.domain.links import IdentityChanges, LinkDecision
 from activation_dagster.domain.reasons import DecisionRefusal, LinkRefusal
+from activation_dagster.domain.separations import keep_apart
 from activation_dagster.lake.tables import RESOLVED
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.merges import write_merges
 from activation_dagster.pipeline.validate import compute_validated
 from activation_dagster.state import identity as graph_state
+from activation_dagster.state.adjudications import separations_among
 from activation_dagster.state.instants import micros
 
 
@@ -51,6 +53,7 @@ def compute_resolved(run: BatchRun) -> IdentityChanges:
         f"{', '.join(f's.id_{kind.name}' for kind in rules.kinds)} "
         "from identifier_sets as s join validated_events as v on v.ordinal = s.set_no order by s.set_no",
     )
+    firsts = _kept_apart(run, firsts)
     changes, found, again = _see(run, firsts)
     engine.put(
         "profiles_of_sets",
@@ -88,6 +91,20 @@ def _arrivals(run: BatchRun, query: str) -> list[tuple[_Arrival, bool]]:
     for ordinal, event_id, happened_at, is_repeated, *values in run.engine.rows(query):
         usable, refused = rules.read(values)
         found.append((_Arrival(ordinal, event_id, happened_at, usable, refused), is_repeated))
+    return found
+
+
+def _kept_apart(run: BatchRun, firsts: Sequence[tuple[_Arrival, bool]]) -> list[tuple[_Arrival, bool]]:
+    """The same without what a person said is not one person's: of two such identifiers the weaker is left out."""
+    keys = {identifier.key for arrival, _ in firsts for identifier in arrival.usable}
+    with run.places.state.read() as connection:
+        separations = separations_among(connection, keys, up_to_seq=run.position - 1)
+    if not separations:
+        return list(firsts)
+    found: list[tuple[_Arrival, bool]] = []
+    for arrival, is_repeated in firsts:
+        usable, apart = keep_apart(arrival.usable, separations)
+        found.append((arrival._replace(usable=usable, refused=[*arrival.refused, *apart]), is_repeated))
     return found
 
 

@@ -14,6 +14,7 @@ from activation_dagster.lake.taken_sql import drops
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.closed_rows import closed_rows
 from activation_dagster.pipeline.ingest import compute_ingested
+from activation_dagster.registry.contract_set import ContractSet
 from activation_dagster.state.batches import hours_since
 from activation_dagster.state.message_ids import MessageIds, record_duplicates, recorded_duplicates
 from activation_dagster.state.purges import purges_of
@@ -57,7 +58,7 @@ def _judge(run: BatchRun) -> None:
                 version=version,
                 used=run.contracts.used_properties(contract),
                 sums=run.contracts.sums(contract),
-                identifiers=_identifiers(run, contract, version),
+                identifiers=identifier_sql(run.contracts, contract, version),
             )
             for contract, version in _versions_asked_for(run)
         ]
@@ -65,24 +66,26 @@ def _judge(run: BatchRun) -> None:
     judge_events(engine, asked, environment=run.batch.environment)
     engine.make(
         "unjudged_events",
-        unjudged(asked, _identifiers(run), kept=run.contracts.kept_unknown, environment=run.batch.environment),
+        unjudged(
+            asked, identifier_sql(run.contracts), kept=run.contracts.kept_unknown, environment=run.batch.environment
+        ),
     )
     engine.view("validate/event_verdicts")
 
 
-def _identifiers(
-    run: BatchRun, contract: EventContract | None = None, version: EventVersion | None = None
+def identifier_sql(
+    contracts: ContractSet, contract: EventContract | None = None, version: EventVersion | None = None
 ) -> dict[str, str]:
     """SQL for each kind's raw value in the events of a version, or of none: the first of its paths that holds text.
 
     What the version's contract drops names nobody.
     """
     if contract is None or version is None:
-        paths = {kind.name: kind.paths for kind in run.contracts.identity.kinds}
+        paths = {kind.name: kind.paths for kind in contracts.identity.kinds}
     else:
         paths = {
             kind: tuple(path for path in found if not drops(contract, version, path))
-            for kind, found in run.contracts.identifier_paths(contract, version).items()
+            for kind, found in contracts.identifier_paths(contract, version).items()
         }
     return {
         kind: f"coalesce({', '.join([*map(text_at, found), 'null::varchar', 'null'])})" for kind, found in paths.items()

@@ -14,6 +14,7 @@ from activation_dagster.domain.batches import Batch, Phase, PhaseReport, Provena
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.consent import consent
 from activation_dagster.pipeline.decide import decide, release
+from activation_dagster.pipeline.identity_apply import finish_adjudication
 from activation_dagster.pipeline.ingest import ingest
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.plan import plan_batch, unfinished_batches
@@ -23,10 +24,17 @@ from activation_dagster.pipeline.validate import validate
 if TYPE_CHECKING:
     import duckdb
 
+
+def _resolve(run: BatchRun) -> PhaseReport:
+    """Resolve, once an adjudication of history that somebody began and did not come to finish is finished."""
+    finish_adjudication(run.places)
+    return resolve(run)
+
+
 VERBS: Mapping[Phase, Callable[[BatchRun], PhaseReport]] = {
     Phase.INGESTED: ingest,
     Phase.VALIDATED: validate,
-    Phase.RESOLVED: resolve,
+    Phase.RESOLVED: _resolve,
     Phase.CONSENTED: consent,
     Phase.DECIDED: decide,
     Phase.INTENDED: release,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ARRAY, Column, Connection, Select, String, Table, any_, bindparam, literal_column
+from sqlalchemy import ARRAY, ColumnElement, Connection, Select, String, Table, any_, bindparam, literal_column
 from sqlalchemy.exc import DBAPIError
 
 from activation_dagster.state.engine import State, without_values
@@ -130,7 +130,7 @@ def update_by_key(
 def select_in(
     connection: Connection,
     select: Select[*tuple[Any, ...]],
-    column: Column[Any],
+    column: ColumnElement[Any],
     values: Iterable[Any],
     *,
     chunk: int = 5_000,
@@ -149,7 +149,7 @@ def select_in(
 
 
 def _probe_postgres(
-    connection: Connection, select: Select[*tuple[Any, ...]], column: Column[Any], probe: list[Any]
+    connection: Connection, select: Select[*tuple[Any, ...]], column: ColumnElement[Any], probe: list[Any]
 ) -> Generator[tuple[Any, ...]]:
     query = select.where(column == any_(bindparam("probe", type_=ARRAY(column.type))))
     for row in connection.execute(query, {"probe": probe}):
@@ -157,7 +157,7 @@ def _probe_postgres(
 
 
 def _probe_sqlite(
-    connection: Connection, select: Select[*tuple[Any, ...]], column: Column[Any], probe: list[Any]
+    connection: Connection, select: Select[*tuple[Any, ...]], column: ColumnElement[Any], probe: list[Any]
 ) -> Iterable[tuple[Any, ...]]:
     """Compiled once and run by the driver: SQLAlchemy's expanding IN names each of the parameters, which costs more
     than the probe. Text goes in as one JSON parameter, keys of bytes as one parameter each."""

@@ -18,6 +18,7 @@ from activation_dagster.errors import WrongUse
 from activation_dagster.state.bulk import insert_new, select_in
 from activation_dagster.state.control import record_act
 from activation_dagster.state.engine import State
+from activation_dagster.state.former import then
 from activation_dagster.state.instants import instant, micros
 from activation_dagster.state.subjects import cluster_of, lock_cluster, lock_subjects
 from activation_dagster.state.tables import consent_records, profiles
@@ -137,11 +138,12 @@ def records_of(
 
     With `up_to_seq`, as it was at that state sequence. Profiles without a choice are left out.
     """
-    query = select(*(consent_records.c[name] for name in COLUMNS[:-1]))
+    said = then(connection, consent_records, up_to_seq).c
+    query = select(*(said[name] for name in COLUMNS[:-1]))
     if up_to_seq is not None:
-        query = query.where(consent_records.c.seq <= up_to_seq)
+        query = query.where(said.seq <= up_to_seq)
     found: dict[str, list[ConsentRecord]] = {}
-    for row in select_in(connection, query, consent_records.c.profile_id, profile_ids):
+    for row in select_in(connection, query, said.profile_id, profile_ids):
         found.setdefault(row[1], []).append(record_of(row))
     return found
 

@@ -24,7 +24,7 @@ from activation_dagster.errors import StateUnusable
 
 Dialect = Literal["sqlite", "postgresql"]
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest migration under `migrations/versions`; a test keeps the two equal. Written here so that a run which finds
 it in the database need not import alembic (import time is latency)."""
 
@@ -139,7 +139,18 @@ def _cause(error: DBAPIError | OSError, url: URL) -> str:
     return sentence
 
 
-def _open_sqlite(url: URL, where: str) -> State:
+def open_scratch(folder: Path) -> State:
+    """A state of its own with today's tables and nothing in them, to compute on and throw away with its folder."""
+    from activation_dagster.state.tables import metadata
+
+    url = make_url(f"sqlite:///{folder / 'scratch.db'}")
+    state = _open_sqlite(url, "a folder for computing", is_lasting=False)
+    with state.write() as connection:
+        metadata.create_all(connection)
+    return state
+
+
+def _open_sqlite(url: URL, where: str, *, is_lasting: bool = True) -> State:
     Path(str(url.database)).expanduser().resolve().parent.mkdir(parents=True, exist_ok=True)
 
     def engine(*, writes: bool) -> Engine:
@@ -151,7 +162,7 @@ def _open_sqlite(url: URL, where: str) -> State:
         def prepare(connection: sqlite3.Connection, _record: object) -> None:
             connection.isolation_level = None  # the driver begins nothing by itself: we say which BEGIN
             connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(f"PRAGMA synchronous={'FULL' if is_lasting else 'OFF'}")
             connection.execute("PRAGMA cache_size=-65536")  # 64 MiB: probes of millions of identifiers stay inside
             connection.execute("PRAGMA temp_store=MEMORY")
             if writes:

@@ -11,6 +11,7 @@ from activation_dagster.domain.identifiers import Identifier
 from activation_dagster.domain.links import IdentityChanges, KnownIdentifier, KnownProfile
 from activation_dagster.state.bulk import insert_in_chunks, select_in
 from activation_dagster.state.engine import State
+from activation_dagster.state.former import then
 from activation_dagster.state.subjects import cluster_of
 from activation_dagster.state.tables import companions, identifiers, links, profile_redirects, profiles
 
@@ -26,12 +27,13 @@ class GraphPart:
 
 def load_part(connection: Connection, wanted: Iterable[Identifier], *, up_to_seq: int) -> GraphPart:
     """Everything about the profiles that have any of the wanted identifiers: whole clusters, by index."""
+    held, made = then(connection, identifiers, up_to_seq), then(connection, profiles, up_to_seq)
     owners = {
         row[0]
         for row in select_in(
             connection,
-            select(identifiers.c.profile_id).where(identifiers.c.seq <= up_to_seq),
-            identifiers.c.key,
+            select(held.c.profile_id).where(held.c.seq <= up_to_seq),
+            held.c.key,
             [identifier.key for identifier in wanted],
         )
     }
@@ -40,10 +42,8 @@ def load_part(connection: Connection, wanted: Iterable[Identifier], *, up_to_seq
         KnownIdentifier(identifier=Identifier(row[0], row[1]), profile_id=row[2], seen_at=row[3])
         for row in select_in(
             connection,
-            select(identifiers.c.kind, identifiers.c.value, identifiers.c.profile_id, identifiers.c.seen_at).where(
-                identifiers.c.seq <= up_to_seq
-            ),
-            identifiers.c.profile_id,
+            select(held.c.kind, held.c.value, held.c.profile_id, held.c.seen_at).where(held.c.seq <= up_to_seq),
+            held.c.profile_id,
             members,
         )
     )
@@ -51,8 +51,8 @@ def load_part(connection: Connection, wanted: Iterable[Identifier], *, up_to_seq
         KnownProfile(profile_id=row[0], created=(row[1], row[2]))
         for row in select_in(
             connection,
-            select(profiles.c.profile_id, profiles.c.created_seq, profiles.c.created_rank),
-            profiles.c.profile_id,
+            select(made.c.profile_id, made.c.created_seq, made.c.created_rank),
+            made.c.profile_id,
             members,
         )
     )
@@ -65,8 +65,9 @@ def companions_of(
     """What some identifiers, whose kinds have a `shared` rule, were seen with; by index."""
     by_key = {identifier.key: identifier for identifier in wanted}
     found: dict[Identifier, list[bytes]] = {}
-    query = select(companions.c.key, companions.c.other_key).where(companions.c.seq <= up_to_seq)
-    for key, other in select_in(connection, query, companions.c.key, by_key):
+    seen = then(connection, companions, up_to_seq)
+    query = select(seen.c.key, seen.c.other_key).where(seen.c.seq <= up_to_seq)
+    for key, other in select_in(connection, query, seen.c.key, by_key):
         found.setdefault(by_key[bytes(key)], []).append(bytes(other))
     return found
 
@@ -149,14 +150,13 @@ def profile_count(connection: Connection) -> int:
 
 def identifiers_of(connection: Connection, members: Iterable[str], *, up_to_seq: int) -> list[tuple[str, str, str]]:
     """(profile_id, kind, value) of all identifiers of some profiles."""
+    held = then(connection, identifiers, up_to_seq)
     return [
         (row[0], row[1], row[2])
         for row in select_in(
             connection,
-            select(identifiers.c.profile_id, identifiers.c.kind, identifiers.c.value).where(
-                identifiers.c.seq <= up_to_seq
-            ),
-            identifiers.c.profile_id,
+            select(held.c.profile_id, held.c.kind, held.c.value).where(held.c.seq <= up_to_seq),
+            held.c.profile_id,
             members,
         )
     ]

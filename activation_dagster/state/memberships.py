@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from activation_dagster.state.bulk import insert_in_chunks, select_in
 from activation_dagster.state.engine import State
+from activation_dagster.state.former import then
 from activation_dagster.state.instants import micros
 from activation_dagster.state.tables import membership_changes, profile_redirects
 
@@ -38,29 +39,20 @@ def last_changes(
     connection: Connection, members: Sequence[str], *, before_seq: int
 ) -> list[tuple[str, str, int, str, int, bytes]]:
     """(profile_id, audience_id, seq, change, entry_no, entry_key) of all changes of some profiles before a sequence."""
-    query = select(
-        membership_changes.c.profile_id,
-        membership_changes.c.audience_id,
-        membership_changes.c.seq,
-        membership_changes.c.change,
-        membership_changes.c.entry_no,
-        membership_changes.c.entry_key,
-    ).where(membership_changes.c.seq < before_seq)
+    m = then(connection, membership_changes, before_seq).c
+    query = select(m.profile_id, m.audience_id, m.seq, m.change, m.entry_no, m.entry_key).where(m.seq < before_seq)
     return [
         (row[0], row[1], row[2], row[3], row[4], bytes(row[5]))
-        for row in select_in(connection, query, membership_changes.c.profile_id, members)
+        for row in select_in(connection, query, m.profile_id, members)
     ]
 
 
 def due_for_review(connection: Connection, *, after: datetime | None, until: datetime, before_seq: int) -> list[str]:
     """Profiles with a membership that time alone may have ended in (after, until]; each is due in one batch only."""
-    query = (
-        select(membership_changes.c.profile_id)
-        .distinct()
-        .where(membership_changes.c.review_at <= micros(until), membership_changes.c.seq < before_seq)
-    )
+    m = then(connection, membership_changes, before_seq).c
+    query = select(m.profile_id).distinct().where(m.review_at <= micros(until), m.seq < before_seq)
     if after is not None:
-        query = query.where(membership_changes.c.review_at > micros(after))
+        query = query.where(m.review_at > micros(after))
     return sorted(row[0] for row in connection.execute(query))
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select
 
 from activation_dagster.state.bulk import insert_in_chunks, select_in
 from activation_dagster.state.engine import State
+from activation_dagster.state.former import then
 from activation_dagster.state.tables import activity, traits
 
 TraitRow = tuple[str, str, int, str, int, str]
@@ -31,26 +32,17 @@ def add_activity(state: State, rows: Iterable[ActivityRow]) -> int:
 
 def traits_of(connection: Connection, members: Sequence[str], *, up_to_seq: int) -> list[TraitRow]:
     """All trait rows of some profiles that stand at or before a state sequence."""
-    query = select(
-        traits.c.profile_id, traits.c.trait, traits.c.seq, traits.c.value, traits.c.set_at, traits.c.event_id
-    ).where(traits.c.seq <= up_to_seq)
+    t = then(connection, traits, up_to_seq).c
+    query = select(t.profile_id, t.trait, t.seq, t.value, t.set_at, t.event_id).where(t.seq <= up_to_seq)
     return [
-        (row[0], row[1], row[2], row[3], row[4], row[5])
-        for row in select_in(connection, query, traits.c.profile_id, members)
+        (row[0], row[1], row[2], row[3], row[4], row[5]) for row in select_in(connection, query, t.profile_id, members)
     ]
 
 
 def activity_of(connection: Connection, members: Sequence[str], *, up_to_seq: int) -> list[ActivityRow]:
     """All activity rows of some profiles that stand at or before a state sequence."""
-    query = select(
-        activity.c.profile_id,
-        activity.c.measure,
-        activity.c.day,
-        activity.c.seq,
-        activity.c.event_count,
-        activity.c.total_millionths,
-    ).where(activity.c.seq <= up_to_seq)
+    a = then(connection, activity, up_to_seq).c
+    query = select(a.profile_id, a.measure, a.day, a.seq, a.event_count, a.total_millionths).where(a.seq <= up_to_seq)
     return [
-        (row[0], row[1], row[2], row[3], row[4], row[5])
-        for row in select_in(connection, query, activity.c.profile_id, members)
+        (row[0], row[1], row[2], row[3], row[4], row[5]) for row in select_in(connection, query, a.profile_id, members)
     ]

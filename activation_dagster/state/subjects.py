@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ARRAY, Connection, FromClause, String, bindparam, func, select, true
 
+from activation_dagster.state.former import then
 from activation_dagster.state.tables import profile_redirects, profiles
 
 
@@ -86,7 +87,7 @@ def _edges(connection: Connection, profile_ids: list[str], up_to_seq: int | None
     if not profile_ids:
         return {}
     given = _given(connection, profile_ids)
-    redirects = profile_redirects
+    redirects = then(connection, profile_redirects, up_to_seq)
     known = true() if up_to_seq is None else redirects.c.seq <= up_to_seq
     up = select(given.c.value.label("profile")).cte("up", recursive=True)
     up = up.union(select(redirects.c.to_profile).join(up, redirects.c.from_profile == up.c.profile).where(known))

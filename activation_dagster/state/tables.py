@@ -3,7 +3,8 @@
 Instants are integers: microseconds since 1970-01-01 UTC, so that both databases compare them alike and bulk loads need
 no conversion. `seq` is the state sequence: a batch's effects stand at its position, an act of a person or a destination
 takes the next number. What stands is never changed (append-only) unless the comment says so; that is what lets a batch
-be computed again as it was known.
+be computed again as it was known. What no longer holds once history is adjudicated again is moved to a `former_` table,
+and what holds instead says with `known_seq` since when.
 """
 
 from __future__ import annotations
@@ -120,6 +121,7 @@ profiles = Table(  # also the subject rows that consent, suppression, merge and 
     Column("created_rank", BigInteger, nullable=False),  # order of creation inside the batch
     Column("first_key", LargeBinary(16), nullable=False),  # its oldest identifier
     Column("created_by", String(80), nullable=False),  # event_id
+    Column("known_seq", BigInteger, nullable=False, server_default="0"),  # re-adjudicated: since when it is known
 )
 
 identifiers = Table(  # an identifier stays with the profile it was first seen with; merges are redirects
@@ -132,6 +134,7 @@ identifiers = Table(  # an identifier stays with the profile it was first seen w
     Column("seq", BigInteger, nullable=False),
     Column("event_id", String(80), nullable=False),
     Column("seen_at", BigInteger, nullable=False, server_default="0"),  # when that event happened
+    Column("known_seq", BigInteger, nullable=False, server_default="0"),  # re-adjudicated: since when it is known
     sqlite_with_rowid=False,
 )
 
@@ -141,6 +144,7 @@ companions = Table(  # what values under a `shared` rule were seen with, until t
     Column("key", LargeBinary(16), primary_key=True),  # of the identifier
     Column("other_key", LargeBinary(16), primary_key=True),  # of a value of the kind that its rule counts
     Column("seq", BigInteger, nullable=False),
+    Column("known_seq", BigInteger, nullable=False, server_default="0"),  # re-adjudicated: since when it is known
     sqlite_with_rowid=False,
 )
 
@@ -151,6 +155,7 @@ profile_redirects = Table(  # a profile loses once; chains are followed
     Column("to_profile", String(40), nullable=False, index=True),
     Column("seq", BigInteger, nullable=False),
     Column("event_id", String(80), nullable=False),
+    Column("known_seq", BigInteger, nullable=False, server_default="0"),  # re-adjudicated: since when it is known
 )
 
 links = Table(  # the ledger of what was seen together, accepted or not
@@ -166,6 +171,7 @@ links = Table(  # the ledger of what was seen together, accepted or not
     Column("rules_version", String(40), nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("decided_at", BigInteger, nullable=False, server_default="0"),  # the batch's as_of
+    Column("known_seq", BigInteger, nullable=False, server_default="0"),  # re-adjudicated: since when it is known
     Index(
         "links_by_other_profile",
         "other_profile_id",
@@ -183,6 +189,7 @@ traits = Table(
     Column("value", Text, nullable=False),  # JSON
     Column("set_at", BigInteger, nullable=False),
     Column("event_id", String(80), nullable=False),
+    Column("known_seq", BigInteger, nullable=False, server_default="0"),  # re-adjudicated: since when it is known
     sqlite_with_rowid=False,
 )
 
@@ -195,6 +202,7 @@ activity = Table(  # what audiences count: one row a profile, measure, UTC day a
     Column("seq", BigInteger, primary_key=True),
     Column("event_count", BigInteger, nullable=False),
     Column("total_millionths", BigInteger, nullable=False),  # exact, so that sums do not depend on their order
+    Column("known_seq", BigInteger, nullable=False, server_default="0"),  # re-adjudicated: since when it is known
     sqlite_with_rowid=False,
 )
 
@@ -210,6 +218,7 @@ consent_records = Table(
     Column("seq", BigInteger, nullable=False),
     Column("source", String(120), nullable=False),  # event_id, merge:<event_id>, person:<name>, destination:<name>
     Column("proof", Text, nullable=False),  # JSON: mapping, wording, contract version
+    Column("known_seq", BigInteger, nullable=False, server_default="0"),  # re-adjudicated: since when it is known
     Index("consent_records_by_profile", "profile_id", "purpose", "channel"),
 )
 
@@ -238,6 +247,7 @@ membership_changes = Table(
     Column("review_at", BigInteger, nullable=True, index=True),  # when time alone may end it
     Column("batch_id", String(40), nullable=False, index=True),
     Column("evidence", Text, nullable=False),  # JSON
+    Column("known_seq", BigInteger, nullable=False, server_default="0"),  # re-adjudicated: since when it is known
 )
 
 releases = Table(  # only a passing gate writes a row; without one a batch's sends are held
@@ -437,3 +447,61 @@ forward_refusals = Table(  # events that a receiver will never take
     Column("status", Integer, nullable=False),  # of the reply, or 0
     Column("refused_at", BigInteger, nullable=False),
 )
+
+adjudications = Table(  # every time that history was adjudicated again; `finished_at` is set once
+    "adjudications",
+    metadata,
+    Column("seq", BigInteger, primary_key=True),  # of the act in the control log
+    Column("act", String(20), nullable=False),  # apply | unmerge
+    Column("contract_set", String(64), nullable=False),  # whose identity rules hold for all before it, or empty
+    Column("started_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger, nullable=True),
+)
+
+separations = Table(  # two identifiers that a person said are not one person's, whoever shows them together
+    "separations",
+    metadata,
+    Column("first_key", LargeBinary(16), primary_key=True),  # the smaller of the two
+    Column("second_key", LargeBinary(16), primary_key=True, index=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("event_id", String(80), nullable=False),  # the event whose link was undone
+)
+
+READJUDICATED = (
+    profiles,
+    identifiers,
+    companions,
+    profile_redirects,
+    links,
+    traits,
+    activity,
+    consent_records,
+    membership_changes,
+)
+"""What follows from who is who: adjudicated again, a row that no longer holds is moved to its former table."""
+
+_LOOKED_UP = {
+    "identifiers": ("profile_id",),
+    "profile_redirects": ("to_profile",),
+    "links": ("profile_id", "other_profile_id"),
+    "consent_records": ("profile_id",),
+    "membership_changes": ("profile_id",),
+}
+
+
+def _former(table: Table) -> Table:
+    """What a table held before history was adjudicated again, each row with the sequence that ended it."""
+    name = f"former_{table.name}"
+    return Table(
+        name,
+        metadata,
+        *(
+            Column(column.name, column.type, nullable=column.nullable, primary_key=column.primary_key)
+            for column in table.columns
+        ),
+        Column("ended_seq", BigInteger, primary_key=True),
+        *(Index(f"{name}_by_{column}", column) for column in _LOOKED_UP.get(table.name, ())),
+    )
+
+
+FORMER = {table.name: _former(table) for table in READJUDICATED}

@@ -1,0 +1,345 @@
+"""What would differ in state if history were adjudicated again: rows that no longer hold, and rows that do instead."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Table, select
+
+from activation_dagster.domain.consent import ConsentStatus
+from activation_dagster.pipeline.identity_history import History
+from activation_dagster.pipeline.identity_retelling import FACTS, Retelling, Retold, retell
+from activation_dagster.pipeline.identity_world import World
+from activation_dagster.pipeline.places import Places
+from activation_dagster.state.bulk import select_in
+from activation_dagster.state.consent import record_id
+from activation_dagster.state.former import then
+from activation_dagster.state.instants import instant
+from activation_dagster.state.subjects import cluster_of
+from activation_dagster.state.suppressions import suppression_id
+from activation_dagster.state.tables import (
+    companions,
+    consent_records,
+    identifiers,
+    links,
+    profile_redirects,
+    profiles,
+    suppressions,
+)
+
+Key = tuple[Any, ...]
+Row = tuple[Any, ...]
+
+GRAPH = (profiles, identifiers, companions, profile_redirects, links)
+SAME_LINK = 5
+"""Of a link's row behind its key, so many columns say what was decided; the others by which rules and when."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Rows:
+    """Rows of one table by primary key, without `known_seq`."""
+
+    table: Table
+    by_key: dict[Key, Row] = field(default_factory=dict[Key, Row])
+
+    def put(self, rows: Iterable[Row]) -> None:
+        names = [column.name for column in self.table.columns]
+        places = [names.index(column.name) for column in self.table.primary_key.columns]
+        for row in rows:
+            self.by_key.setdefault(tuple(row[place] for place in places), row)
+
+
+@dataclass(slots=True, kw_only=True)
+class Change:
+    """What becomes of one table: keys of rows that end, and rows that are added, by key."""
+
+    ended: set[Key] = field(default_factory=set[Key])
+    added: dict[Key, Row] = field(default_factory=dict[Key, Row])
+
+
+@dataclass(slots=True, kw_only=True)
+class Differences:
+    """All that would change. `members`: the component (a number) of every profile concerned, old or new.
+
+    `old` and `new` are the rows that were compared, by table; `spoken_until` the newest act that was taken along.
+    """
+
+    until: int
+    spoken_until: int
+    changes: dict[str, Change]
+    copied_suppressions: list[Row]
+    members: dict[str, int]
+    old: dict[str, Rows]
+    new: dict[str, Rows]
+    gone: dict[str, str]
+    retold: Retold
+    world: World
+    profile_count: int
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(change.ended or change.added for change in self.changes.values())
+
+    @property
+    def digest(self) -> str:
+        """What changes, as 64 hex digits; equal wherever and whenever the same would change."""
+        parts: list[str] = []
+        for name, change in sorted(self.changes.items()):
+            parts += sorted(f"- {name} {key!r}" for key in change.ended)
+            cut = -2 if name == links.name else None
+            parts += sorted(f"+ {name} {row[:cut]!r}" for row in change.added.values())
+        parts += sorted(f"+ suppressions {row[:5]!r}" for row in self.copied_suppressions)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def differences(
+    places: Places,
+    history: History,
+    world: World,
+    *,
+    until: int,
+    spoken_until: int,
+    members: Collection[str] | None,
+    beat: Callable[[], None],
+) -> Differences:
+    """Compare state with a world; with `members`, only what concerns those profiles (whole clusters)."""
+    with places.state.read() as connection:
+        old = _graph_in_state(connection, history, until=until, members=members)
+    gone = _gone(old[profiles.name], world)
+    new = _graph_of(world, old[profiles.name], gone)
+    changes = {table.name: _change(old[table.name], new[table.name]) for table in GRAPH}
+    components = _components(changes, old, new)
+    gone = {profile: owner for profile, owner in gone.items() if profile in components}
+    positions = {batch.position for batch in history.batches}
+    with places.state.read() as connection:
+        facts = {table.name: _facts_in_state(connection, table, components, positions, until) for table in FACTS}
+        spoken, copied, copied_choices = _spoken(connection, components, world, positions, spoken_until)
+    heads = {_head(profile, new[profile_redirects.name]) for profile in components}
+    telling = Retelling(
+        members=components,
+        heads=heads,
+        spoken=spoken,
+        gone=[row for key, row in new[profile_redirects.name].by_key.items() if key[0] in gone],
+    )
+    retold = (
+        retell(places, history, world, telling, beat=beat) if components else Retold(rows={t.name: [] for t in FACTS})
+    )
+    manual = {row[0] for _, table, row in spoken if table is consent_records}
+    for table in FACTS:
+        told = Rows(table=table)
+        told.put(row for row in retold.rows[table.name] if table is not consent_records or row[0] not in manual)
+        old[table.name], new[table.name] = facts[table.name], told
+        changes[table.name] = _change(facts[table.name], told)
+    for row in copied_choices:
+        changes[consent_records.name].added[(row[0],)] = row
+    return Differences(
+        until=until,
+        spoken_until=spoken_until,
+        changes=changes,
+        copied_suppressions=copied,
+        members=components,
+        old=old,
+        new=new,
+        gone=gone,
+        retold=retold,
+        world=world,
+        profile_count=len(old[profiles.name].by_key) - len(old[profile_redirects.name].by_key),
+    )
+
+
+def _columns(table: Table) -> list[Any]:
+    return [column for column in table.columns if column.name != "known_seq"]
+
+
+def _plain(row: Iterable[Any]) -> Row:
+    return tuple(row)
+
+
+# -- the graph ---------------------------------------------------------------------------------------------------------
+
+
+def _graph_in_state(
+    connection: Connection, history: History, *, until: int, members: Collection[str] | None
+) -> dict[str, Rows]:
+    found = {table.name: Rows(table=table) for table in GRAPH}
+    if members is None:
+        for table in GRAPH:
+            since = table.c.created_seq if table is profiles else table.c.seq
+            query = select(*_columns(table)).where(since <= until)
+            found[table.name].put(_plain(row) for row in connection.execute(query))
+        return found
+
+    def load(table: Table, column: Any, values: Iterable[Any]) -> None:
+        since = table.c.created_seq if table is profiles else table.c.seq
+        query = select(*_columns(table)).where(since <= until)
+        found[table.name].put(_plain(row) for row in select_in(connection, query, column, values))
+
+    load(profiles, profiles.c.profile_id, members)
+    load(identifiers, identifiers.c.profile_id, members)
+    load(profile_redirects, profile_redirects.c.from_profile, members)
+    load(links, links.c.profile_id, members)
+    against = select(*_columns(links)).where(links.c.seq <= until, links.c.other_profile_id != "")
+    found[links.name].put(_plain(row) for row in select_in(connection, against, links.c.other_profile_id, members))
+    arrived = [arrival.event_id for firsts in history.firsts.values() for arrival in firsts]
+    load(links, links.c.event_id, arrived)
+    load(companions, companions.c.key, [key for (key,) in found[identifiers.name].by_key])
+    return found
+
+
+def _gone(in_state: Rows, world: World) -> dict[str, str]:
+    """Profiles that nobody is any more: whose first identifier is somebody else's now leads there."""
+    found: dict[str, str] = {}
+    for (profile,), row in in_state.by_key.items():
+        if profile not in world.profiles:
+            owner = world.identifiers.get(row[3])
+            found[profile] = "" if owner is None else owner[2]
+    return found
+
+
+def _graph_of(world: World, in_state: Rows, gone: Mapping[str, str]) -> dict[str, Rows]:
+    new = {table.name: Rows(table=table) for table in GRAPH}
+    new[profiles.name].put((one, *row) for one, row in world.profiles.items())
+    new[profiles.name].put(in_state.by_key[(one,)] for one in gone)
+    new[identifiers.name].put((key, *row) for key, row in world.identifiers.items())
+    new[companions.name].put((key, other, seq) for (key, other), seq in world.companions.items())
+    new[profile_redirects.name].put((one, *row) for one, row in world.redirects.items())
+    new[profile_redirects.name].put(
+        (one, owner, in_state.by_key[(one,)][1], in_state.by_key[(one,)][4]) for one, owner in gone.items() if owner
+    )
+    new[links.name].put(
+        (event_id, key, kind, profile, decision, reason, other, version, seq, 0)
+        for (event_id, key), (kind, profile, decision, reason, other, version, seq) in world.links.items()
+    )
+    return new
+
+
+def _change(old: Rows, new: Rows) -> Change:
+    change = Change()
+    end = 2 + SAME_LINK if old.table is links else None
+    for key, row in old.by_key.items():
+        instead = new.by_key.get(key)
+        if instead is None or row[:end] != instead[:end]:
+            change.ended.add(key)
+    for key, row in new.by_key.items():
+        before = old.by_key.get(key)
+        if before is None or before[:end] != row[:end]:
+            change.added[key] = row
+    return change
+
+
+def _head(profile: str, redirects: Rows) -> str:
+    while (row := redirects.by_key.get((profile,))) is not None:
+        profile = row[1]
+    return profile
+
+
+def _components(changes: Mapping[str, Change], old: Mapping[str, Rows], new: Mapping[str, Rows]) -> dict[str, int]:
+    """Every profile of the people whom a change concerns, with the number of its component of old and new clusters."""
+    parents: dict[str, str] = {}
+
+    def root(one: str) -> str:
+        while (up := parents.get(one, one)) != one:
+            parents[one] = parents.get(up, up)
+            one = up
+        return one
+
+    def join(one: str, other: str) -> None:
+        if one and other and root(one) != root(other):
+            parents[root(one)] = root(other)
+
+    concerned: set[str] = set()
+    for side in (old, new):
+        for (source,), row in side[profile_redirects.name].by_key.items():
+            join(source, row[1])
+    for key, row in old[identifiers.name].by_key.items():
+        instead = new[identifiers.name].by_key.get(key)
+        if instead is not None and instead[3] != row[3]:
+            join(row[3], instead[3])
+    whose = {profiles.name: (0,), identifiers.name: (3,), profile_redirects.name: (0, 1), links.name: (3, 6)}
+    for name, change in changes.items():
+        rows = [old[name].by_key[key] for key in change.ended] + list(change.added.values())
+        for row in rows:
+            if name == companions.name:
+                owners = [side[identifiers.name].by_key.get((row[0],)) for side in (old, new)]
+                concerned |= {owner[3] for owner in owners if owner is not None}
+            else:
+                concerned |= {row[place] for place in whose[name] if row[place]}
+    roots = {found: number for number, found in enumerate(sorted({root(one) for one in concerned}))}
+    everybody = {*(key[0] for key in old[profiles.name].by_key), *(key[0] for key in new[profiles.name].by_key)}
+    return {one: roots[root(one)] for one in sorted(everybody) if root(one) in roots}
+
+
+# -- facts -------------------------------------------------------------------------------------------------------------
+
+
+def _facts_in_state(
+    connection: Connection, table: Table, members: Collection[str], positions: Collection[int | None], until: int
+) -> Rows:
+    """What batches wrote; what people and destinations said themselves stands at other sequences, and stays."""
+    found = Rows(table=table)
+    names = [column.name for column in _columns(table)]
+    place = names.index("seq")
+    query = select(*_columns(table)).where(table.c.seq <= until)
+    rows = select_in(connection, query, table.c.profile_id, members)
+    found.put(_plain(row) for row in rows if row[place] in positions)
+    return found
+
+
+def _spoken(
+    connection: Connection,
+    members: Collection[str],
+    world: World,
+    positions: Collection[int | None],
+    spoken_until: int,
+) -> tuple[list[tuple[int, Table, Row]], list[Row], list[Row]]:
+    """What was said outside events of the people concerned, in order; and the noes that other parts get a copy of.
+
+    A *no* recorded for a profile was said of everybody that the profile was by then: whoever has one of those
+    identifiers now, keeps it. A *yes* stays with the profile alone.
+    """
+    spoken: list[tuple[int, Table, Row]] = []
+    hard: list[Row] = []
+    choices: list[Row] = []
+    query = select(*_columns(consent_records), consent_records.c.known_seq).where(consent_records.c.seq <= spoken_until)
+    for *row, known in select_in(connection, query, consent_records.c.profile_id, members):
+        record = _plain(row)
+        if record[6] in positions:
+            continue
+        spoken.append((record[6], consent_records, record))
+        if record[4] == ConsentStatus.DENIED.value:
+            for part in _parts(connection, record[1], max(record[6], known), world):
+                identity = record_id(
+                    source=record[7],
+                    profile_id=part,
+                    purpose=record[2],
+                    channel=record[3],
+                    status=ConsentStatus.DENIED,
+                    decided_at=instant(record[5]),
+                )
+                choices.append((identity, part, *record[2:]))
+    covered = select(*_columns(suppressions)).where(suppressions.c.seq <= spoken_until)
+    for row in select_in(connection, covered, suppressions.c.profile_id, members):
+        record = _plain(row)
+        spoken.append((record[5], suppressions, record))
+        for part in _parts(connection, record[1], record[5], world):
+            identity = suppression_id(profile_id=part, channel=record[2], reason=record[3], source=record[6])
+            hard.append((identity, part, *record[2:]))
+    told = {row[0] for _, _, row in spoken}
+    hard = [row for row in dict.fromkeys(hard) if row[0] not in told]
+    choices = [row for row in dict.fromkeys(choices) if row[0] not in told]
+    spoken += [(row[5], suppressions, row) for row in hard] + [(row[6], consent_records, row) for row in choices]
+    return sorted(spoken, key=lambda one: (one[0], one[2][0])), hard, choices
+
+
+def _parts(connection: Connection, profile: str, seq: int, world: World) -> set[str]:
+    """Other profiles that now have an identifier of whom a profile was at a state sequence."""
+    held = then(connection, identifiers, seq)
+    person = cluster_of(connection, [profile], seq)[profile]
+    query = select(held.c.key).where(held.c.seq <= seq)
+    keys = [bytes(row[0]) for row in select_in(connection, query, held.c.profile_id, sorted(person.members))]
+    owners = {world.identifiers[key][2] for key in keys if key in world.identifiers}
+    here = world.canonical(profile)
+    return {owner for owner in owners if world.canonical(owner) != here}

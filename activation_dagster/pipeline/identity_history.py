@@ -1,0 +1,226 @@
+"""History as identity sees it: every accepted event's identifiers, read again from the lake, in arrival order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from activation_dagster.domain.batches import Batch
+from activation_dagster.domain.identifiers import Identifier, IdentityRules
+from activation_dagster.domain.reasons import DecisionRefusal, LinkRefusal
+from activation_dagster.domain.separations import Pair, keep_apart
+from activation_dagster.lake.engine import Engine
+from activation_dagster.lake.rule_sql import literal
+from activation_dagster.lake.tables import INGESTED, RESOLVED, VALIDATED
+from activation_dagster.pipeline.contracts_in_force import contracts_of
+from activation_dagster.pipeline.places import Places
+from activation_dagster.pipeline.validate import identifier_sql
+from activation_dagster.registry.contract_set import ContractSet
+
+EVENTS_A_SEGMENT = 1 << 32
+"""An event's ordinal in its batch is its segment's number times this, and its line."""
+
+SECTIONS = '{"previousId": "JSON", "properties": "JSON", "traits": "JSON", "context": "JSON"}'
+
+
+class Arrival(NamedTuple):
+    """A set of identifiers the first time it came in a batch, or each time where that may be decided otherwise."""
+
+    ordinal: int
+    event_id: str
+    at: int
+    is_repeated: bool
+    usable: list[Identifier]
+    refused: list[tuple[Identifier, LinkRefusal]]
+
+
+@dataclass(slots=True, kw_only=True)
+class History:
+    """The batches of a history in the order of their positions, and what came in each.
+
+    `firsts`: by position, the distinct sets of identifiers in order of first arrival. `rules` by position. On
+    `engine` stands the relation `occurrences` (position, ordinal, event_id, happened_at, set_no).
+    """
+
+    batches: list[Batch]
+    rules: Mapping[int, IdentityRules]
+    engine: Engine
+    firsts: dict[int, list[Arrival]] = field(default_factory=dict[int, list[Arrival]])
+
+    def kept_apart(self, separations: Collection[Pair]) -> History:
+        """The same history, in which no event shows both of a pair: the weaker of the two is left out."""
+        if not separations:
+            return self
+        firsts: dict[int, list[Arrival]] = {}
+        for position, arrivals in self.firsts.items():
+            firsts[position] = []
+            for arrival in arrivals:
+                usable, apart = keep_apart(arrival.usable, separations)
+                firsts[position].append(
+                    arrival._replace(usable=usable, refused=[*arrival.refused, *apart]) if apart else arrival
+                )
+        return replace(self, firsts=firsts)
+
+    def later(self, position: int, ordinals: Collection[int]) -> list[tuple[int, int, str, int]]:
+        """(set, ordinal, event, instant) of every later event of some sets of a batch."""
+        listed = ", ".join(map(str, sorted(ordinals)))
+        return self.engine.rows(
+            f"select set_no, ordinal, event_id, happened_at from occurrences where position = {position} "
+            f"and set_no in ({listed}) and ordinal <> set_no order by ordinal"
+        )
+
+
+def read_history(
+    places: Places,
+    batches: Sequence[Batch],
+    engine: Engine,
+    *,
+    rules_of: Callable[[Batch], IdentityRules],
+    profiles: Collection[str] = (),
+    among: Collection[bytes] | None = None,
+) -> History:
+    """The history of finished batches; with `among`, of the events that show one of those identifiers (keys) and were
+    of those `profiles`, or of nobody because of a conflict."""
+    in_order = sorted(batches, key=lambda batch: batch.position or 0)
+    history = History(
+        batches=in_order,
+        rules={batch.position or 0: rules_of(batch) for batch in in_order},
+        engine=engine,
+    )
+    _put_segments(engine, in_order)
+    engine.connection.execute(
+        "create or replace temp table occurrences "
+        "(position bigint, ordinal bigint, event_id varchar, happened_at bigint, set_no bigint)"
+    )
+    if among is not None:
+        _put_concerned(places, engine, in_order, profiles)
+    for number, (contracts, group) in enumerate(_groups(places, in_order, history.rules)):
+        _read_group(places, history, contracts, group, number=number, among=among)
+    return history
+
+
+def _groups(
+    places: Places, batches: Sequence[Batch], rules: Mapping[int, IdentityRules]
+) -> list[tuple[ContractSet, list[Batch]]]:
+    """Batches that are read alike, with the contracts that they are read by."""
+    found: dict[tuple[str, int], tuple[ContractSet, list[Batch]]] = {}
+    for batch in batches:
+        its = rules[batch.position or 0]
+        key = (batch.contract_set, id(its))
+        if key not in found:
+            found[key] = (replace(contracts_of(places, batch), identity=its), [])
+        found[key][1].append(batch)
+    return list(found.values())
+
+
+def _put_segments(engine: Engine, batches: Sequence[Batch]) -> None:
+    rows = [
+        (batch.position, batch.batch_id, segment.source, segment.segment_id, number)
+        for batch in batches
+        for number, segment in enumerate(batch.segments)
+    ]
+    text, big = "VARCHAR", "BIGINT"
+    columns = {"position": big, "batch_id": text, "source": text, "segment_id": text, "segment_no": big}
+    engine.put("history_segments", columns, rows)
+
+
+def _put_concerned(
+    places: Places,
+    engine: Engine,
+    batches: Sequence[Batch],
+    profiles: Collection[str],
+) -> None:
+    resolved = places.lake.source(RESOLVED, batch_ids=[batch.batch_id for batch in batches])
+    theirs = ", ".join(map(literal, sorted(profiles))) or "''"
+    engine.make(
+        "concerned",
+        f"select event_id from {resolved} as r where profile_id in ({theirs}) "
+        f"or unresolved_reason = '{DecisionRefusal.IDENTITY_CONFLICT.value}'",
+    )
+
+
+def _identifier_columns(contracts: ContractSet, judged: Sequence[tuple[str | None, str | None]]) -> dict[str, str]:
+    """SQL for each kind's raw value, whichever version judged the event; versions that read alike are named once."""
+    plain = identifier_sql(contracts)
+    cases: dict[str, dict[str, list[str]]] = {kind: {} for kind in plain}
+    for slug, name in judged:
+        contract = contracts.events.get(slug or "")
+        version = None if contract is None else contract.version(name)
+        if contract is None or version is None:
+            continue
+        its = f"(e.contract = {literal(contract.slug)} and e.contract_version = {literal(version.version)})"
+        for kind, sql in identifier_sql(contracts, contract, version).items():
+            if sql != plain[kind]:
+                cases[kind].setdefault(sql, []).append(its)
+    return {
+        kind: "case "
+        + " ".join(f"when {' or '.join(judged)} then {sql}" for sql, judged in found.items())
+        + f" else {plain[kind]} end"
+        if found
+        else plain[kind]
+        for kind, found in cases.items()
+    }
+
+
+def _read_group(
+    places: Places,
+    history: History,
+    contracts: ContractSet,
+    batches: Sequence[Batch],
+    *,
+    number: int,
+    among: Collection[bytes] | None,
+) -> None:
+    database, rules = history.engine.connection, contracts.identity
+    names = [batch.batch_id for batch in batches]
+    validated = places.lake.source(VALIDATED, batch_ids=names)
+    ingested = places.lake.source(INGESTED, batch_ids=names)
+    concerned = "" if among is None else "semi join concerned using (event_id)"
+    database.execute(
+        "create or replace temp table accepted as select v.batch_id, v.source, v.event_id, v.contract, "
+        f"v.contract_version, epoch_us(v.occurred_at) as happened_at from {validated} as v {concerned}"
+    )
+    judged = database.execute("select distinct contract, contract_version from accepted").fetchall()
+    columns = _identifier_columns(contracts, judged)
+    listed = ", ".join(f"id_{kind}" for kind in columns)
+    read = ", ".join(f"{sql} as id_{kind}" for kind, sql in columns.items())
+    database.execute(
+        f"""
+        create or replace temp table identified as
+        with parsed as (
+            select a.*, i.user_id, i.anonymous_id, json_transform(i.payload, '{SECTIONS}') as j
+            from accepted as a
+            join (select * from {ingested} as s) as i on i.event_id = a.event_id and i.batch_id = a.batch_id
+        ),
+        e as (
+            select p.* exclude (j), nullif(p.j."previousId"->>'$', '') as previous_id, p.j.properties as properties,
+                p.j.traits as traits, p.j.context as context
+            from parsed as p
+        )
+        select g.position, g.segment_no * {EVENTS_A_SEGMENT} + split_part(e.event_id, ':', -1)::bigint as ordinal,
+            e.event_id, e.happened_at, {read}
+        from e
+        join history_segments as g on g.batch_id = e.batch_id and g.source = e.source
+            and g.segment_id = regexp_replace(e.event_id, ':[0-9]+$', '')
+        """
+    )
+    database.execute(
+        f"create or replace temp table sets_{number} as select position, min(ordinal) as set_no, "
+        f"count(*) > 1 as is_repeated, arg_min(event_id, ordinal) as event_id, arg_min(happened_at, ordinal) as happened_at, {listed} "
+        f"from identified group by position, {listed}"
+    )
+    same = " and ".join(f"i.id_{kind} is not distinct from s.id_{kind}" for kind in columns)
+    database.execute(
+        "insert into occurrences select i.position, i.ordinal, i.event_id, i.happened_at, s.set_no "
+        f"from identified as i join sets_{number} as s on s.position = i.position and {same}"
+    )
+    rows = database.execute(
+        f"select position, set_no, event_id, happened_at, is_repeated, {listed} from sets_{number} "
+        "order by position, set_no"
+    ).fetchall()
+    for position, ordinal, event_id, at, is_repeated, *values in rows:
+        usable, refused = rules.read(values)
+        if among is None or any(one.key in among for one in usable):
+            history.firsts.setdefault(position, []).append(Arrival(ordinal, event_id, at, is_repeated, usable, refused))
+    database.execute("drop table identified; drop table accepted; " + f"drop table sets_{number}")
