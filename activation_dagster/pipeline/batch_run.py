@@ -112,8 +112,8 @@ class BatchRun:
             if phase in ONE_AT_A_TIME:
                 if open_adjudication(connection) is not None:
                     raise LeaseHeld(
-                        f"Batch {batch.batch_id} cannot be {phase}, because history is being adjudicated again and that "
-                        "is not finished, in the adjudications of state. `activation work` finishes it; try again."
+                        f"Batch {batch.batch_id} cannot be {phase}, because history is being adjudicated again and "
+                        "that is not finished, in the adjudications of state. `activation work` finishes it; try again."
                     )
                 position = batches.take_position(connection, self.batch)
                 if position is None:

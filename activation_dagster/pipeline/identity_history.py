@@ -207,8 +207,8 @@ def _read_group(
     )
     database.execute(
         f"create or replace temp table sets_{number} as select position, min(ordinal) as set_no, "
-        f"count(*) > 1 as is_repeated, arg_min(event_id, ordinal) as event_id, arg_min(happened_at, ordinal) as happened_at, {listed} "
-        f"from identified group by position, {listed}"
+        "count(*) > 1 as is_repeated, arg_min(event_id, ordinal) as event_id, "
+        f"arg_min(happened_at, ordinal) as happened_at, {listed} from identified group by position, {listed}"
     )
     same = " and ".join(f"i.id_{kind} is not distinct from s.id_{kind}" for kind in columns)
     database.execute(

@@ -81,7 +81,9 @@ def test_bytes_texts_and_nothing_come_back_as_they_went_in(state: State, count: 
     rows = [(n.to_bytes(16, "big"), "email", odd, "p", n, "e", -n) for n in range(count)]
     with state.write() as connection:
         insert_new(connection, identifiers, IDENTIFIERS, rows)
-        back = connection.execute(select(*(identifiers.c[name] for name in IDENTIFIERS)).order_by(identifiers.c.seq)).all()
+        back = connection.execute(
+            select(*(identifiers.c[name] for name in IDENTIFIERS)).order_by(identifiers.c.seq)
+        ).all()
     assert [tuple(row) for row in back] == rows
 
 
