@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from activation_dagster.domain.batches import Batch
 from activation_dagster.domain.identifiers import Identifier, IdentityRules
-from activation_dagster.domain.reasons import DecisionRefusal, LinkRefusal
+from activation_dagster.domain.reasons import LinkRefusal
 from activation_dagster.domain.separations import Pair, keep_apart
 from activation_dagster.lake.engine import Engine
 from activation_dagster.lake.rule_sql import literal
@@ -81,7 +81,7 @@ def read_history(
     among: Collection[bytes] | None = None,
 ) -> History:
     """The history of finished batches; with `among`, of the events that show one of those identifiers (keys) and were
-    of those `profiles`, or of nobody because of a conflict."""
+    of those `profiles`, or of nobody."""
     in_order = sorted(batches, key=lambda batch: batch.position or 0)
     history = History(
         batches=in_order,
@@ -135,8 +135,7 @@ def _put_concerned(
     theirs = ", ".join(map(literal, sorted(profiles))) or "''"
     engine.make(
         "concerned",
-        f"select event_id from {resolved} as r where profile_id in ({theirs}) "
-        f"or unresolved_reason = '{DecisionRefusal.IDENTITY_CONFLICT.value}'",
+        f"select event_id from {resolved} as r where profile_id in ({theirs}) or profile_id is null",
     )
 
 

@@ -205,7 +205,7 @@ def people_tied_to(connection: Connection, profile_ids: Collection[str]) -> froz
         found |= members
         met: set[str] = set(members)
         for table in (links, FORMER[links.name]):
-            met |= _others(connection, table, members, "profile_id", "other_profile_id")
+            met |= _shown_with(connection, table, members)
         met |= _others(connection, FORMER[profile_redirects.name], members, "from_profile", "to_profile")
         former = FORMER[identifiers.name]
         held = [row[0] for row in select_in(connection, select(identifiers.c.key), identifiers.c.profile_id, members)]
@@ -214,11 +214,18 @@ def people_tied_to(connection: Connection, profile_ids: Collection[str]) -> froz
     return frozenset(found)
 
 
+def _shown_with(connection: Connection, table: Any, members: Collection[str]) -> set[str]:
+    """Whoever an event that the ledger tells of members of tells of too."""
+    query = select(table.c.event_id)
+    events = {row[0] for row in select_in(connection, query, table.c.profile_id, members)}
+    against = query.where(table.c.other_profile_id != "")
+    events |= {row[0] for row in select_in(connection, against, table.c.other_profile_id, members)}
+    both = select(table.c.profile_id, table.c.other_profile_id)
+    return {one for row in select_in(connection, both, table.c.event_id, events) for one in row}
+
+
 def _others(connection: Connection, table: Any, members: Collection[str], one: str, other: str) -> set[str]:
     found: set[str] = set()
     for here, there in ((one, other), (other, one)):
-        query = select(table.c[there])
-        if here == "other_profile_id":
-            query = query.where(table.c.other_profile_id != "")
-        found |= {row[0] for row in select_in(connection, query, table.c[here], members)}
+        found |= {row[0] for row in select_in(connection, select(table.c[there]), table.c[here], members)}
     return found

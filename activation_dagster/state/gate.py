@@ -28,6 +28,7 @@ from activation_dagster.state.bulk import select_in, update_by_key
 from activation_dagster.state.engine import State
 from activation_dagster.state.halts import Halt
 from activation_dagster.state.instants import instant, micros
+from activation_dagster.state.kin import kin_of
 from activation_dagster.state.send_copies import mark_changed
 from activation_dagster.state.subjects import Cluster, cluster_of, lock_free_subjects
 from activation_dagster.state.suppressions import Suppression
@@ -217,17 +218,28 @@ def _read(
 def _earlier(
     connection: Connection, chosen: Sequence[tuple[Candidate, Cluster]]
 ) -> dict[tuple[str, str], list[tuple[str, int]]]:
-    """Sends that the people with a re-entry rule may have got: claimed, sent or unknown, or in doubt and pending."""
+    """Sends that the people with a re-entry rule may have got: claimed, sent or unknown, or in doubt and pending.
+
+    What was intended for somebody who was the same person then, and by a plan or an unmerge is another now, counts too.
+    """
     asked = [(row, members) for row, (_, members) in chosen if row.reentry_seconds is not None]
-    query = select(sends.c.profile_id, sends.c.workflow_id, sends.c.send_key, sends.c.claimed_at).where(
+    query = select(sends.c.profile_id, sends.c.workflow_id, sends.c.send_key, sends.c.claimed_at, sends.c.seq).where(
         sends.c.workflow_id.in_(sorted({row.workflow_id for row, _ in asked})),
         or_(sends.c.status.in_([status.value for status in MAY_HAVE_ARRIVED]), sends.c.in_doubt),
         sends.c.claimed_at.is_not(None),
     )
     found: dict[tuple[str, str], list[tuple[str, int]]] = {}
     profile_ids = {member for _, members in asked for member in members}
-    for profile_id, workflow_id, send_key, claimed_at in select_in(connection, query, sends.c.profile_id, profile_ids):
+    for profile_id, workflow_id, send_key, claimed_at, _ in select_in(
+        connection, query, sends.c.profile_id, profile_ids
+    ):
         found.setdefault((profile_id, workflow_id), []).append((send_key, claimed_at))
+    kin = kin_of(connection, [cluster for row, cluster in chosen if row.reentry_seconds is not None])
+    once = {profile for theirs in kin.values() for profile in theirs}
+    for profile_id, workflow_id, send_key, claimed_at, seq in select_in(connection, query, sends.c.profile_id, once):
+        for person, theirs in kin.items():
+            if seq <= theirs.get(profile_id, -1):
+                found.setdefault((person, workflow_id), []).append((send_key, claimed_at))
     return found
 
 

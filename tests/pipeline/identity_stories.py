@@ -35,14 +35,15 @@ class Seen:
     hour: int = 0
 
     def without(self, pairs: Sequence[Pair]) -> Seen:
-        """The same where no two of a pair are seen together: the weaker is left out."""
+        """The same where no two of a pair are seen together: the weaker is left out, or names nobody."""
         kept: list[tuple[str, Identifier]] = []
         for name, kind in (("user", "user_id"), ("email", "email"), ("device", "anonymous_id")):
             value = getattr(self, name)
             if value is not None and all(pair_of(one, Identifier(kind, value)) not in pairs for _, one in kept):
                 kept.append((name, Identifier(kind, value)))
         names = {name for name, _ in kept}
-        return replace(self, **{name: None for name in ("user", "email", "device") if name not in names})
+        gone = {"user": None, "email": None, "device": None if self.device is None else "null"}
+        return replace(self, **{name: none for name, none in gone.items() if name not in names})
 
 
 def as_event(seen: Seen, message_id: str) -> Event:
@@ -202,3 +203,21 @@ def former_rows(places: Places) -> int:
     """How many rows were ended."""
     with places.state.read() as connection:
         return sum(len(connection.execute(select(table)).all()) for table in FORMER.values())
+
+
+def unlike(here: dict[str, list[tuple[Any, ...]]], fresh: dict[str, list[tuple[Any, ...]]]) -> dict[str, Any]:
+    """By table, the rows of one environment that the other has not; nothing where they hold the same.
+
+    An event that two identifiers were kept apart in says what another says that never showed both: the ledger tells of
+    it again, because it is another event. That is no difference.
+    """
+    found: dict[str, Any] = {}
+    for name, rows in without_gone(here, fresh).items():
+        more = [row for row in rows if row not in set(fresh[name])]
+        less = [row for row in fresh[name] if row not in set(rows)]
+        if name == links.name:
+            said = {row[1:] for row in fresh[name]}
+            more = [row for row in more if row[1:] not in said]
+        if more or less:
+            found[name] = (more, less)
+    return found
