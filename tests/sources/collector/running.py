@@ -163,8 +163,8 @@ def in_a_thread(
 ) -> Generator[Running]:
     """A collector in this process; it is stopped as SIGTERM stops it."""
     collector = collector_of(settings) if clock is None else collector_of(settings, clock=clock)
-    collector.limits = limits(collector.limits)
-    collector.intake.max_bytes = collector.limits.max_batch_bytes
+    collector.reception.limits = limits(collector.reception.limits)
+    collector.intake.max_bytes = collector.reception.limits.max_batch_bytes
     config = configuration(collector.application(), host="127.0.0.1", port=0, workers=1, factory=False)
     server = uvicorn.Server(config)
     with socket.socket() as listening:

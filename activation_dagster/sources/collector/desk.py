@@ -1,0 +1,30 @@
+"""Whom the collector asks: who a key belongs to, how events are judged, and what became of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from activation_dagster.domain.sources import Source
+
+
+class Desk(Protocol):
+    """Who a key belongs to and how events are judged (registry.front_desk.FrontDesk)."""
+
+    trouble: str
+
+    @property
+    def environments(self) -> list[str]: ...
+
+    def source_of(self, key: str, now: datetime, /) -> Source | None: ...
+
+    def source_named(self, name: str, /) -> Source | None: ...
+
+    def verdict(self, source: Source, event: Mapping[str, Any], received_at: datetime, /) -> str | None: ...
+
+    def refresh(self) -> bool: ...
+
+
+Receipts = Callable[[Source, str], Mapping[str, Any] | None]
+"""What became of an event of a source, by its messageId; None where nothing is known of it. May block."""
