@@ -136,6 +136,7 @@ def forward_targets(sources: Mapping[str, Source], environment: str) -> dict[Tar
 
 def collector_of(settings: Settings, *, workers: int = 1, clock: Callable[[], datetime] = utc_now) -> Collector:
     """The collector of an installation, for every environment that a source names. Raises ContractsInvalid."""
+    from activation_dagster.domain.shedding import PressureLimits
     from activation_dagster.registry.front_desk import FrontDesk
     from activation_dagster.sources.collector.app import Collector, CollectorLimits
     from activation_dagster.sources.collector.appender import Appender, AppenderLimits
@@ -170,6 +171,9 @@ def collector_of(settings: Settings, *, workers: int = 1, clock: Callable[[], da
             max_batch_events=settings.collector_max_batch_events,
             client_address=settings.collector_client_address,
             workers=workers,
+            pressure=PressureLimits(
+                waiting_bytes=settings.collector_shed_bytes, waiting_seconds=settings.collector_shed_seconds
+            ),
         ),
         clock=clock,
     )

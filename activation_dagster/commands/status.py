@@ -69,6 +69,7 @@ def _print(environment: str, found: Totals, incidents: int, halted: list[str]) -
             ("quarantined", found.quarantined),
             *((f"  {reason}", count) for reason, count in found.quarantined_by_reason.items()),
             ("shed", found.shed),
+            *((f"  {reason}", count) for reason, count in found.shed_by_reason.items()),
         ],
     )
     print_table(

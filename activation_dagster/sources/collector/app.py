@@ -69,7 +69,9 @@ class Collector:
     ) -> None:
         self.appender = appender
         self.figures = Figures(
-            waiting_bytes=lambda: appender.figures.waiting_bytes, is_ready=lambda: float(not self._trouble())
+            waiting_bytes=appender.waiting_bytes,
+            is_ready=lambda: float(not self._trouble()),
+            pressure=lambda: float(self.reception.pressure()),
         )
         self.reception = Reception(appender=appender, desk=desk, figures=self.figures, limits=limits, clock=clock)
         self._desk = desk

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
+from activation_dagster.domain.contracts import Criticality
 from activation_dagster.domain.sources import Source
 
 
@@ -22,6 +23,8 @@ class Desk(Protocol):
     def source_named(self, name: str, /) -> Source | None: ...
 
     def verdict(self, source: Source, event: Mapping[str, Any], received_at: datetime, /) -> str | None: ...
+
+    def criticality(self, source: Source, event: Mapping[str, Any], /) -> Criticality | None: ...
 
     def refresh(self) -> bool: ...
 

@@ -16,7 +16,9 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 class Figures:
     """Counters, gauges and one histogram. Labels name sources, answers and verdicts; never a person."""
 
-    def __init__(self, *, waiting_bytes: Callable[[], float], is_ready: Callable[[], float]) -> None:
+    def __init__(
+        self, *, waiting_bytes: Callable[[], float], is_ready: Callable[[], float], pressure: Callable[[], float]
+    ) -> None:
         registry = self._registry = CollectorRegistry()
         self.requests = Counter(
             "collector_requests", "Requests by path and status.", ["path", "status"], registry=registry
@@ -32,6 +34,7 @@ class Figures:
         self._live = {
             self._gauge("collector_waiting_bytes", "Bytes that wait for the disk."): waiting_bytes,
             self._gauge("collector_ready", "1 where this worker takes events; the sum of all."): is_ready,
+            self._gauge("collector_shedding", "1 where best effort is shed, 2 standard too; the sum of all."): pressure,
         }
 
     def _gauge(self, name: str, words: str) -> Gauge:

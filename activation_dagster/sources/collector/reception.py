@@ -6,22 +6,25 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil
 from typing import Any, Literal
 
 from starlette.types import Receive, Scope
 
+from activation_dagster.domain.contracts import Criticality
+from activation_dagster.domain.reasons import ShedReason
+from activation_dagster.domain.shedding import Pressure, PressureLimits, is_shed, over_the_room
 from activation_dagster.domain.sources import Source
 from activation_dagster.errors import LandingBusy, LandingUnwritable
-from activation_dagster.sources.collector.appender import DurableAppender
+from activation_dagster.sources.collector.appender import Appender
 from activation_dagster.sources.collector.bodies import Body, Unreadable, read_body
 from activation_dagster.sources.collector.callers import basic_key, client_address
 from activation_dagster.sources.collector.desk import Desk
 from activation_dagster.sources.collector.figures import Figures
 from activation_dagster.sources.collector.intake import Intake, Refused, header
-from activation_dagster.sources.collector.lines import Arrival, landing_line
+from activation_dagster.sources.collector.lines import Arrival, landing_line, sound
 from activation_dagster.sources.collector.throttle import Throttle
 
 YIELD_EVERY = 100
@@ -41,6 +44,7 @@ class CollectorLimits:
     refresh_seconds: float = 2.0
     client_address: Literal["off", "truncated", "full"] = "truncated"
     workers: int = 1
+    pressure: PressureLimits = field(default_factory=PressureLimits)
 
 
 class Reception:
@@ -49,7 +53,7 @@ class Reception:
     def __init__(
         self,
         *,
-        appender: DurableAppender,
+        appender: Appender,
         desk: Desk,
         figures: Figures,
         limits: CollectorLimits,
@@ -85,12 +89,8 @@ class Reception:
         source = self.known(body.write_key, received_at)
         if not body.items:
             return ""
-        wait = self._throttle.wait_for(
-            source.name, len(body.items), per_second=source.events_per_second, now=time.monotonic()
-        )
-        if wait > 0:
-            raise Refused(429, "rate_limited", "This source sends more events than it may.", retry_after=ceil(wait))
-        arrival = self._arrival(scope, body, received_at, call)
+        over_rate = self._over_rate(source, body.items, call)
+        arrival = self._arrival(scope, body, received_at, call, source.name)
         lines: list[bytes] = []
         verdicts: dict[str, int] = {}
         made = ""
@@ -98,8 +98,17 @@ class Reception:
         def verdict(event: dict[str, Any]) -> str | None:
             return self._desk.verdict(source, event, received_at)
 
+        pressure = self.pressure()
+
+        def shedding(event: dict[str, Any], place: int) -> ShedReason | None:
+            if place in over_rate:
+                return ShedReason.RATE_LIMIT
+            if pressure is Pressure.NONE or not is_shed(self._criticality(source, event, call), source.shed, pressure):
+                return None
+            return ShedReason.OVERLOAD
+
         for position, item in enumerate(body.items):
-            line = landing_line(item, arrival, position, verdict)
+            line = landing_line(item, arrival, position, verdict, shedding)
             lines.append(line.line)
             said = line.reason or "accepted"
             verdicts[said] = verdicts.get(said, 0) + 1
@@ -119,6 +128,34 @@ class Reception:
         self._figures.bytes.labels(source.name).inc(sum(map(len, lines)) + len(lines))
         return made if call is not None else ""
 
+    def pressure(self) -> Pressure:
+        """How hard this worker is pressed, by what waits for its disk."""
+        return self.limits.pressure.pressure(
+            waiting_bytes=self._appender.waiting_bytes(), waiting_seconds=self._appender.waiting_seconds()
+        )
+
+    def _over_rate(self, source: Source, items: list[bytes], call: str | None) -> frozenset[int]:
+        """The places of the events to shed because the source sends too much. Raises Refused where that is too few."""
+        now, rate = time.monotonic(), source.events_per_second
+        wait = self._throttle.wait_for(source.name, len(items), per_second=rate, now=now)
+        if wait == 0:
+            return frozenset()
+        room = self._throttle.room(source.name, per_second=rate, now=now) or 0
+        shed = over_the_room([self._criticality_of(source, item, call) for item in items], source.shed, room=room)
+        if shed:
+            wait = self._throttle.wait_for(source.name, len(items) - len(shed), per_second=rate, now=now)
+        if wait > 0:
+            raise Refused(429, "rate_limited", "This source sends more events than it may.", retry_after=ceil(wait))
+        return shed
+
+    def _criticality_of(self, source: Source, item: bytes, call: str | None) -> Criticality | None:
+        event = sound(item.strip(b" \t\r\n"))
+        return self._criticality(source, event, call) if isinstance(event, dict) else None
+
+    def _criticality(self, source: Source, event: dict[str, Any], call: str | None) -> Criticality | None:
+        told = event if call is None or event.get("type") is not None else {**event, "type": call}
+        return self._desk.criticality(source, told)
+
     def known(self, key: str, now: datetime) -> Source:
         """The source that a key opens at `now`. Raises Refused."""
         source = self._desk.source_of(key, now) if key else None
@@ -127,8 +164,9 @@ class Reception:
             raise Refused(401, "invalid_write_key", f"The write key {what}.")
         return source
 
-    def _arrival(self, scope: Scope, body: Body, received_at: datetime, call: str | None) -> Arrival:
+    def _arrival(self, scope: Scope, body: Body, received_at: datetime, call: str | None, source: str) -> Arrival:
         return Arrival(
+            source=source,
             received_at=f"{received_at:%Y-%m-%dT%H:%M:%S}.{received_at.microsecond // 1000:03d}Z",
             made_id=f"made-{uuid.uuid4().hex}",
             call=call,
