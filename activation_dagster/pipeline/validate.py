@@ -14,6 +14,7 @@ from activation_dagster.lake.taken_sql import drops
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.closed_rows import closed_rows
 from activation_dagster.pipeline.ingest import compute_ingested
+from activation_dagster.pipeline.shed_counts import SHED_OF
 from activation_dagster.state.batches import hours_since
 from activation_dagster.state.message_ids import MessageIds, record_duplicates, recorded_duplicates
 from activation_dagster.state.purges import purges_of
@@ -218,5 +219,5 @@ def _counts(run: BatchRun) -> dict[str, int]:
     for reason, contract, count in engine.rows("select reason, contract, count(*) from shed_events group by all"):
         counts[f"shed:{reason}"] = counts.get(f"shed:{reason}", 0) + count
         if contract is not None:
-            counts[f"shed_of:{contract}"] = counts.get(f"shed_of:{contract}", 0) + count
+            counts[f"{SHED_OF}{contract}"] = counts.get(f"{SHED_OF}{contract}", 0) + count
     return counts

@@ -223,7 +223,7 @@ def test_a_spike_sheds_best_effort_and_loses_nothing_critical(tmp_path: Path) ->
 
 def test_kill_9_in_the_middle_of_shedding_keeps_what_was_acknowledged_and_the_sums(tmp_path: Path) -> None:
     settings = settings_under(tmp_path, collector_shed_bytes=1)  # whatever waits is too much
-    load = Load()
+    load, home = Load(), Running(port=0, settings=settings)
     for number in range(2):
         with in_a_process(settings, workers=2) as running:
             before = len(load.acknowledged)
@@ -233,14 +233,14 @@ def test_kill_9_in_the_middle_of_shedding_keeps_what_was_acknowledged_and_the_su
                 assert running.process is not None
                 os.killpg(running.process.pid, signal.SIGKILL)
                 running.process.wait()
-    recover(running.landing(), lambda: datetime.now(UTC))
-    shed, whole = shed_ids(running), whole_ids(running)
+    recover(home.landing(), lambda: datetime.now(UTC))
+    shed, whole = shed_ids(home), whole_ids(home)
     assert shed
     assert load.acknowledged <= set(shed) | whole
     assert all(by_name(message)["type"] == "page" for message in shed)
     assert set(shed) & whole == set()
-    found = worked(running)
-    assert found.received == len(running.lines())
+    found = worked(home)
+    assert found.received == len(home.lines())
     assert_summed(found, shed=shed)
 
 
