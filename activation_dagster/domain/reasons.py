@@ -113,6 +113,7 @@ class ForwardFailure(StrEnum):
 
     TOO_LARGE_TO_FORWARD = "too_large_to_forward"
     REFUSED_BY_RECEIVER = "refused_by_receiver"
+    NOT_ACCEPTED = "not_accepted"
 
 
 class IncidentKind(StrEnum):

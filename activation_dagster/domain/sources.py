@@ -38,11 +38,14 @@ class Webhook:
 class Forward:
     """Where all events of a source are sent on: a Tracking API, such as https://api.segment.io, or another collector.
 
-    `key` names the environment variable that holds the write key there.
+    `key` names the environment variable that holds the write key there. With a `purpose`, only events of people go who
+    allow it now: over `channel` where one is named, else over one of its channels and with a *no* to none.
     """
 
     to: str
     key: str
+    purpose: str | None = None
+    channel: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

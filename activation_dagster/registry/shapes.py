@@ -336,6 +336,8 @@ class WebhookShape(Shape):
 class ForwardShape(Shape):
     to: str = Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$")
     key: Variable
+    purpose: str | None = None
+    channel: str | None = None
 
 
 class SourceShape(Shape):

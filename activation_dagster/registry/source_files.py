@@ -77,7 +77,12 @@ def _source(name: str, shape: SourceShape) -> Source:
         else Webhook(secret=shape.webhook.secret, trusts_first_event=shape.webhook.trusts_first_event),
         forward=None
         if shape.forward is None
-        else Forward(to=shape.forward.to.rstrip("/").removesuffix("/v1"), key=shape.forward.key),
+        else Forward(
+            to=shape.forward.to.rstrip("/").removesuffix("/v1"),
+            key=shape.forward.key,
+            purpose=shape.forward.purpose,
+            channel=shape.forward.channel,
+        ),
     )
 
 

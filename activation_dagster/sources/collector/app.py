@@ -25,7 +25,7 @@ from activation_dagster.sources.collector.answers import (
     send_answer,
 )
 from activation_dagster.sources.collector.appender import Appender
-from activation_dagster.sources.collector.desk import Desk, Receipts
+from activation_dagster.sources.collector.desk import Desk, Forwards, Receipts
 from activation_dagster.sources.collector.figures import Figures
 from activation_dagster.sources.collector.intake import Gone, Intake, Refused
 from activation_dagster.sources.collector.reception import CollectorLimits, Reception
@@ -64,6 +64,7 @@ class Collector:
         appender: Appender,
         desk: Desk,
         receipts: Receipts,
+        forwards: Forwards,
         limits: CollectorLimits,
         clock: Callable[[], datetime],
     ) -> None:
@@ -79,6 +80,7 @@ class Collector:
             reception=self.reception,
             desk=desk,
             receipts=receipts,
+            forwards=forwards,
             figures=self.figures,
             trouble=self._trouble,
             clock=clock,
@@ -132,6 +134,7 @@ class Collector:
 
     async def _refresh(self) -> None:
         while True:
+            self.figures.refresh()
             await asyncio.sleep(self.reception.limits.refresh_seconds)
             if await asyncio.to_thread(self._desk.refresh):
                 self.appender.watch(self._desk.environments)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
 from activation_dagster.domain.contracts import Criticality
 from activation_dagster.domain.sources import Source
+from activation_dagster.sources.collector.figures import Forwarded
 
 
 class Desk(Protocol):
@@ -28,6 +29,9 @@ class Desk(Protocol):
 
     def refresh(self) -> bool: ...
 
+
+Forwards = Callable[[], Sequence[Forwarded]]
+"""Where the forwards of all sources stand. May block, and raises ActivationError where that cannot be read."""
 
 Receipts = Callable[[Source, str], Mapping[str, Any] | None]
 """What became of an event of a source, by its messageId; None where nothing is known of it. May block."""

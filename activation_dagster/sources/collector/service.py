@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,13 +17,16 @@ from starlette.routing import BaseRoute, Route
 from activation_dagster.errors import ActivationError
 from activation_dagster.sources.collector.answers import SUCCESS, json_answer, preflight, refusal
 from activation_dagster.sources.collector.callers import basic_key, bearer
-from activation_dagster.sources.collector.desk import Desk, Receipts
-from activation_dagster.sources.collector.figures import Figures
+from activation_dagster.sources.collector.desk import Desk, Forwards, Receipts
+from activation_dagster.sources.collector.figures import Figures, Forwarded
 from activation_dagster.sources.collector.intake import Gone, Refused
 from activation_dagster.sources.collector.openapi import description
 from activation_dagster.sources.collector.reception import Reception
 
 log = logging.getLogger("activation.collector")
+
+FORWARDS_SECONDS = 5.0
+"""So long is believed what was read of forwards: scrapes must not keep state and landing busy."""
 
 
 class Service:
@@ -34,6 +38,7 @@ class Service:
         reception: Reception,
         desk: Desk,
         receipts: Receipts,
+        forwards: Forwards,
         figures: Figures,
         trouble: Callable[[], str],
         clock: Callable[[], datetime],
@@ -41,10 +46,13 @@ class Service:
         self._reception = reception
         self._desk = desk
         self._receipts = receipts
+        self._forwards = forwards
+        self._forwarded: tuple[float, Sequence[Forwarded] | None] = (float("-inf"), None)
         self._figures = figures
         self._trouble = trouble
         self._clock = clock
         self._asking = asyncio.Semaphore(4)
+        self._reading = asyncio.Lock()
 
     def routes(self) -> list[BaseRoute]:
         """Each path, with and without a slash at its end."""
@@ -126,7 +134,19 @@ class Service:
         return json_answer(200, json.dumps(said).encode())
 
     async def _metrics(self, _: Request) -> Response:
-        return Response(self._figures.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        async with self._reading:
+            at, seen = self._forwarded
+            if time.monotonic() - at > FORWARDS_SECONDS:
+                seen = await asyncio.to_thread(self._read_forwards)
+                self._forwarded = (time.monotonic(), seen)
+        return Response(self._figures.text(seen), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    def _read_forwards(self) -> Sequence[Forwarded] | None:
+        try:
+            return self._forwards()
+        except ActivationError as error:
+            log.error("forwards_unreadable", extra={"raised": type(error).__name__})
+            return None
 
     async def _openapi(self, _: Request) -> Response:
         return json_answer(200, json.dumps(description(self._reception.limits.max_batch_bytes)).encode())
