@@ -42,14 +42,8 @@ def load_contracts(root: Path, *, environment: str, needs_examples: bool = True)
         reading, events=events, purposes=purposes, audiences=audiences, destinations=destinations
     )
     failure_modes = read_failure_modes(reading)
-    envelope = read_envelope(
-        root,
-        reading.faults,
-        owners=reading.owner_names(),
-        kinds=reading.names("identifier kind", kinds),
-        needs_examples=needs_examples,
-    )
-    kept_unknown = read_unknown_events(root, reading.faults, owners=reading.owner_names())
+    envelope = read_envelope(reading, kinds=kinds)
+    kept_unknown = read_unknown_events(reading)
     reading.strays()
     for stem, where, sentence in mistakes_of_readers(
         events=events,

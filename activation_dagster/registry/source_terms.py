@@ -8,17 +8,20 @@ from dataclasses import replace
 from activation_dagster.domain.contracts import EventContract
 from activation_dagster.domain.sources import Source
 from activation_dagster.registry.reading import Reading
-from activation_dagster.registry.source_files import SOURCES_FILE, read_sources
+from activation_dagster.registry.shapes import SourcesFile
+from activation_dagster.registry.source_files import SOURCES_FILE, sources_of
 
 
 def with_sources(reading: Reading, events: Mapping[str, EventContract]) -> dict[str, EventContract]:
     """The events with what each source of this environment may send of them; what names nothing is a fault."""
-    found = dict(events)
-    for name, source in read_sources(reading.root, reading.faults).items():
+    found, path = dict(events), reading.root / SOURCES_FILE
+    shape = reading.read(path, SourcesFile) if path.exists() else None
+    for name, source in (sources_of(shape, reading.faults) if shape else {}).items():
         where = f"sources.{name}"
-        reading.known(SOURCES_FILE, where, "owner", source.owner, reading.owners, "in owners.yaml")
-        for slug in [*source.events, *source.pinned]:
-            reading.known(SOURCES_FILE, where, "event", slug, found, "under events/")
+        reading.owner(SOURCES_FILE, source.owner, f"{where}.owner")
+        for key, slugs in (("events", source.events), ("pinned", source.pinned)):
+            for slug in slugs:
+                reading.known(SOURCES_FILE, f"{where}.{key}", "event", slug, found, "under events/")
         for slug, version in source.pinned.items():
             contract = found.get(slug)
             if contract is None:
