@@ -73,7 +73,12 @@ else:
 
 
 class _OneKeyOnce(_Loader):
-    """YAML that refuses a key written twice instead of taking the last."""
+    """YAML that refuses a key written twice instead of taking the last, and reads a day as the text that JSON has."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own way to say it
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+    }
 
 
 def _mapping(loader: _OneKeyOnce, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -130,7 +135,8 @@ def sentences_of(error: ValidationError, shape: type[BaseModel]) -> list[tuple[s
     found: list[tuple[str, str]] = []
     for mistake in error.errors(include_url=False):
         where, written = mistake["loc"], mistake["input"]
-        sentence = SENTENCES.get(mistake["type"], mistake["msg"]).format_map(mistake.get("ctx", {}))
+        known = SENTENCES.get(mistake["type"])
+        sentence = known.format_map(mistake.get("ctx", {})) if known else mistake["msg"].removeprefix("Value error, ")
         choices = str(mistake.get("ctx", {}).get("expected", "")) if mistake["type"] in _CHOICES else ""
         if choices:
             is_word = isinstance(written, str) and len(written) <= _LONGEST_WORD

@@ -340,8 +340,8 @@ def _zoned(instant: datetime) -> datetime:
 
 class SourceKeyShape(Shape):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    made_at: Annotated[datetime, AfterValidator(_zoned)]
-    until: Annotated[datetime, AfterValidator(_zoned)] | None = None
+    made_at: Annotated[datetime, Field(strict=False), AfterValidator(_zoned)]
+    until: Annotated[datetime, Field(strict=False), AfterValidator(_zoned)] | None = None
 
 
 Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,80}$")]
