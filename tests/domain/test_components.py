@@ -231,6 +231,12 @@ def test_merges_of_made_and_of_known_profiles_are_settled_in_their_order_and_the
         assert compare(wide, stream, cuts)["settled"] == sum(len(set(stream[a:b])) for a, b in batches)
 
 
+def test_what_comes_again_after_a_merge_is_the_winners_where_time_matters() -> None:
+    weekly = rules(USER, replace(EMAIL, window=Window.WEEK), DEVICE)
+    stream = [ids(device="d"), ids(email="x"), ids(email="x", device="d"), ids(email="x"), ids(user_id="u")]
+    assert compare(weekly, [(event, 0, False) for event in stream], set())["settled"] == 1
+
+
 def test_only_the_component_that_touches_a_limit_is_left() -> None:
     stream = [ids(user_id="a", device="d"), ids(user_id="b", device="d"), ids(user_id="c", device="e"), ids(email="x")]
     offers, _ = offers_of(rules(), [(event, False) for event in stream], Kept(rules=rules()))
