@@ -9,6 +9,7 @@ this process's CPU beside them, because the machine may be shared.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import resource
 import shutil
@@ -20,12 +21,14 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from multiprocessing import Queue
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import deltalake  # noqa: F401 # pyright: ignore[reportUnusedImport] - else the pipeline imports it under the clock
 import duckdb
-from sqlalchemy import Connection, make_url
+from sqlalchemy import make_url
 
 from activation_dagster.domain.batches import Phase, Provenance
 from activation_dagster.domain.identifiers import Identifier
@@ -224,25 +227,38 @@ def all_that_landed(places: Places, now: datetime) -> tuple[Spent, int]:
     return Spent(*(sum(column) for column in zip(*spent, strict=True))), len(spent)
 
 
+def wait_again_and_again(file: str, ended: Event, told: Queue[list[float]]) -> None:
+    """A writer beside the load, as a revocation is one: how long it waits each time until SQLite's lock is its own."""
+    connection = sqlite3.connect(file, isolation_level=None, timeout=0)
+    waited: list[float] = []
+    while not ended.is_set():
+        began = time.perf_counter()
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                break
+            except sqlite3.OperationalError:
+                time.sleep(0.001)
+        waited.append(time.perf_counter() - began)
+        connection.execute("ROLLBACK")
+        time.sleep(0.02)
+    told.put(waited)
+
+
 @contextmanager
-def held() -> Generator[list[float]]:
-    """How long each writing transaction of state takes, from when it has the lock until it is committed."""
-    seconds: list[float] = []
-    write = State.write
-
-    @contextmanager
-    def timed(state: State) -> Generator[Connection]:
-        began = 0.0
-        with write(state) as connection:
-            began = time.perf_counter()
-            yield connection
-        seconds.append(time.perf_counter() - began)
-
-    State.write = timed  # pyright: ignore[reportAttributeAccessIssue]
+def writer_beside(state: State) -> Generator[list[float]]:
+    """Seconds that a writer in a process of its own waited each time; there when the block ends."""
+    spawning = multiprocessing.get_context("spawn")
+    ended, told, waited = spawning.Event(), spawning.Queue(), list[float]()
+    file = state.where.removeprefix("sqlite:///")
+    process = spawning.Process(target=wait_again_and_again, args=(file, ended, told))
+    process.start()
     try:
-        yield seconds
+        yield waited
     finally:
-        State.write = write
+        ended.set()
+        waited += told.get(timeout=60)
+        process.join()
 
 
 def first_load(places: Places, now: datetime) -> None:
@@ -262,16 +278,16 @@ def first_load(places: Places, now: datetime) -> None:
             yield page(number, user.value if knows or is_apart else None, None if is_apart else device.value, now)
 
     land(places, lines(), "load", now)
-    with held() as seconds:
+    with writer_beside(places.state) as waited:
         spent, batches = all_that_landed(places, now)
     print(f"first load: {LOADED:,} events in {batches} batches, {2 * people:,} identifiers")
     for what, took in (("clock", spent.resolve), ("CPU", spent.resolve_cpu)):
         print(f"  resolve {took:6.1f} s of {what:<5}  {LOADED / took:>9,.0f} events/s   (must ≥ 50,000)")
     print(f"  all phases {spent.whole:.1f} s, of CPU {spent.whole_cpu:.1f} s")
-    longest = sorted(seconds)
+    waited.sort()
     print(
-        f"  {len(longest):,} writing transactions: longest {1000 * longest[-1]:.0f} ms, 99 of 100 within "
-        f"{1000 * longest[int(len(longest) * 0.99)]:.0f} ms   (must ≤ 200)"
+        f"  a writer beside it waited {len(waited):,} times: longest {1000 * waited[-1]:.0f} ms, 99 of 100 within "
+        f"{1000 * waited[int(len(waited) * 0.99)]:.0f} ms   (must ≤ 200)"
     )
     print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB   (must ≤ 4,096)")
 

@@ -112,7 +112,7 @@ def _in_chunks(
     state: State, take: Callable[[int], _Chunk], insert: Callable[[Connection, _Chunk], int], max_rows: int
 ) -> int:
     size = min(FIRST_CHUNK_ROWS, max_rows) if state.dialect == "sqlite" else max_rows
-    inserted = 0
+    inserted, pace = 0, float("inf")
     chunk = take(size)
     while len(chunk):
         with state.write() as connection:
@@ -120,7 +120,9 @@ def _in_chunks(
             inserted += insert(connection, chunk)
         took = time.perf_counter() - began
         if state.dialect == "sqlite":
-            size = _next_size(len(chunk), took, max_rows)
+            # Of two chunks the faster tells: the other may have brought the log into the file too, without the lock.
+            before, pace = pace, took / len(chunk)
+            size = _next_size(len(chunk), len(chunk) * min(before, pace), max_rows)
         chunk = take(size)
         if len(chunk) and state.dialect == "sqlite":
             time.sleep(PAUSE_SECONDS)
@@ -128,10 +130,9 @@ def _in_chunks(
 
 
 def _next_size(rows: int, took: float, max_rows: int) -> int:
-    """The size of the next chunk: towards the aim, at most doubled, because the first chunks run on a warm cache, and
-    at most halved, because now and then a commit also brings the write-ahead log into the file, without the lock."""
+    """The size of the next chunk: towards the aim, at most doubled, because the first chunks run on a warm cache."""
     fitting = int(rows * AIM_SECONDS / max(took, 0.001))
-    return max(100, rows // 2, min(fitting, 2 * rows, max_rows))
+    return max(100, min(fitting, 2 * rows, max_rows))
 
 
 def update_by_key(
