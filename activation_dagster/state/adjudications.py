@@ -112,6 +112,12 @@ def separations_among(connection: Connection, keys: Collection[bytes], *, up_to_
     return frozenset((bytes(first), bytes(second)) for first, second in found)
 
 
+def separated_keys(connection: Connection, *, up_to_seq: int) -> frozenset[bytes]:
+    """The identifiers (keys) that are kept apart from some other."""
+    query = select(separations.c.first_key, separations.c.second_key).where(separations.c.seq <= up_to_seq)
+    return frozenset(bytes(key) for row in connection.execute(query) for key in row)
+
+
 def all_separations(connection: Connection) -> frozenset[Pair]:
     """Every pair kept apart."""
     rows = connection.execute(select(separations.c.first_key, separations.c.second_key))
