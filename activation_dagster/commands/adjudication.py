@@ -28,7 +28,7 @@ def plan(
     reveal: Reveal = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what an identity contract would make of history: people, audiences, consents, sends; change nothing."""
+    """Say what an identity contract would make of history: people, audiences, consents, sends."""
     from activation_dagster.pipeline.identity_apply import plan_apply
     from activation_dagster.registry.identity_rules import load_rules
 
@@ -105,10 +105,11 @@ def _tell(found: IdentityPlan) -> None:
         say("Nothing would change.")
         return
     counts = found.profiles
+    say(f"{counts.before:,} people looked at become {counts.after:,}.")
     say(
-        f"{counts.before:,} people looked at become {counts.after:,}: {counts.merged:,} merged, "
-        f"{counts.split:,} split, {counts.changed:,} changed, {counts.new:,} new, {counts.gone:,} gone, {counts.unchanged:,} unchanged. "
-        f"Conflicts: {found.conflicts_before:,} before, {found.conflicts_after:,} after."
+        f"{counts.merged:,} merged, {counts.split:,} split, {counts.changed:,} changed, {counts.new:,} new, "
+        f"{counts.gone:,} gone, {counts.unchanged:,} unchanged; conflicts: {found.conflicts_before:,} before, "
+        f"{found.conflicts_after:,} after."
     )
     print_table(
         ["audience", "would enter", "would exit"],

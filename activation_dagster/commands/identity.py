@@ -99,6 +99,10 @@ def show(
         offered = f"offered to {link.profile_id or 'no profile'}"
         other = f", stands on {link.other_profile_id}" if link.other_profile_id else ""
         say(f"{offered}{other}. {link.reason + ': ' if link.reason else ''}{link.why}", indent=4)
+        if link.adjudicated:
+            say(f"Adjudicated again: {link.adjudicated}", indent=4)
+        if link.ended:
+            say(f"Holds no more: {link.ended}", indent=4)
     if found.link_count > len(found.links):
         say(f"\n{found.link_count - len(found.links):,} more links are not shown.")
 

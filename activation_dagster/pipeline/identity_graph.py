@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, literal, select
 
 from activation_dagster.domain.links import LinkDecision
 from activation_dagster.domain.reasons import LinkRefusal
 from activation_dagster.pipeline.contracts_in_force import contracts_today
 from activation_dagster.pipeline.people import Redirect, person_named
 from activation_dagster.pipeline.places import Places
+from activation_dagster.state.adjudications import doings
 from activation_dagster.state.bulk import select_in
 from activation_dagster.state.instants import instant
-from activation_dagster.state.tables import identifiers, links, profile_redirects, profiles
+from activation_dagster.state.tables import FORMER, identifiers, links, profile_redirects, profiles
 
 MOST_LINKS = 500
 """A person of more links is a shared device or a robot; the first ones say how it began."""
@@ -61,11 +62,17 @@ class ToldLink:
     rules_version: str
     seq: int
     decided_at: datetime
+    adjudicated: str = ""
+    ended: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonGraph:
-    """A person as the ledger tells it; `links` in the order they were decided, at most `MOST_LINKS`."""
+    """A person as the ledger tells it; `links` in the order they were decided, at most `MOST_LINKS`.
+
+    Of a link: `adjudicated` says who had history adjudicated again, and why, where that brought it; `ended` the same
+    where it holds no more because of it.
+    """
 
     profile_id: str
     profiles: tuple[FormerProfile, ...]
@@ -111,6 +118,18 @@ def graph_of(places: Places, text: str, *, reveal: bool) -> PersonGraph:
         raw = bytes(key)
         return values[raw] if reveal and raw in values else raw.hex()[:16]
 
+    acts = {row[-2] for row in rows} | {row[-1] for row in rows}
+    with places.state.read() as connection:
+        done = doings(connection, [seq for seq in acts if seq])
+
+    def by_whom(seq: int) -> str:
+        doing = done.get(seq)
+        if doing is None:
+            return ""
+        return (
+            f"{doing.act.removeprefix('identity_')} by {doing.actor} at {doing.done_at:%Y-%m-%dT%H:%M:%SZ}: {doing.why}"
+        )
+
     told = sorted(
         (
             ToldLink(
@@ -125,10 +144,12 @@ def graph_of(places: Places, text: str, *, reveal: bool) -> PersonGraph:
                 rules_version=row[7],
                 seq=row[8],
                 decided_at=instant(row[9]),
+                adjudicated=by_whom(row[10]),
+                ended=by_whom(row[11]),
             )
             for row in rows
         ),
-        key=lambda link: (link.seq, link.event_id, link.kind),
+        key=lambda link: (link.seq, link.event_id, link.kind, not link.ended),
     )
     since: dict[str, str] = {}
     for link in told:
@@ -186,21 +207,26 @@ def _identifiers(connection: Connection, members: Iterable[str]) -> list[tuple[s
 
 
 def _links(connection: Connection, members: list[str]) -> list[tuple[Any, ...]]:
-    columns = (
-        links.c.kind,
-        links.c.key,
-        links.c.decision,
-        links.c.reason,
-        links.c.event_id,
-        links.c.other_profile_id,
-        links.c.profile_id,
-        links.c.rules_version,
-        links.c.seq,
-        links.c.decided_at,
-    )
-    found = {
-        (row[4], bytes(row[1])): row for row in select_in(connection, select(*columns), links.c.profile_id, members)
-    }
-    against = select(*columns).where(links.c.other_profile_id != "")
-    found |= {(row[4], bytes(row[1])): row for row in select_in(connection, against, links.c.other_profile_id, members)}
+    """The ledger's rows, those that hold and those that held; the last two columns are the acts that brought and ended it."""
+    found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for table in (links, FORMER[links.name]):
+        t = table.c
+        ended = t.ended_seq if table is not links else literal(0)
+        columns = (
+            t.kind,
+            t.key,
+            t.decision,
+            t.reason,
+            t.event_id,
+            t.other_profile_id,
+            t.profile_id,
+            t.rules_version,
+            t.seq,
+            t.decided_at,
+            t.known_seq,
+            ended,
+        )
+        against = select(*columns).where(t.other_profile_id != "")
+        for query, column in ((select(*columns), t.profile_id), (against, t.other_profile_id)):
+            found |= {(row[4], bytes(row[1]), row[-1]): row for row in select_in(connection, query, column, members)}
     return list(found.values())

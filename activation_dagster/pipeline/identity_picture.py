@@ -22,11 +22,12 @@ STYLE = (
 
 def as_svg(graph: PersonGraph) -> str:
     """The picture as an SVG document of its own, 960 wide, a row an identifier."""
+    holding = tuple(link for link in graph.links if not link.ended)
     profiles = [one.profile_id for one in graph.profiles]
     others = sorted(
         {
             profile
-            for link in graph.links
+            for link in holding
             for profile in (link.profile_id, link.other_profile_id)
             if profile and profile not in profiles
         }
@@ -34,8 +35,7 @@ def as_svg(graph: PersonGraph) -> str:
     left = [*profiles, *others]
     right = list(
         dict.fromkeys(
-            [(one.kind, one.identifier) for one in graph.identifiers]
-            + [(one.kind, one.identifier) for one in graph.links]
+            [(one.kind, one.identifier) for one in graph.identifiers] + [(one.kind, one.identifier) for one in holding]
         )
     )
     shared = {(one.kind, one.identifier) for one in graph.identifiers if one.shared_since}
@@ -50,7 +50,7 @@ def as_svg(graph: PersonGraph) -> str:
             for move in graph.redirects
             if move.to_profile in left_at
         ),
-        *(_line(link, left_at, right_at) for link in _each_once(graph.links) if link.profile_id),
+        *(_line(link, left_at, right_at) for link in _each_once(holding) if link.profile_id),
     ]
     for profile, y in left_at.items():
         now = " (today)" if profile == graph.profile_id else "" if profile in profiles else " (another person)"

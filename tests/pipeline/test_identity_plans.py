@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import time
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -15,26 +20,51 @@ from hypothesis import strategies as some
 from sqlalchemy import select
 
 from activation_dagster.commands.printing import plain
+from activation_dagster.domain.batches import Batch
+from activation_dagster.domain.consent import ConsentStatus, current_choice
+from activation_dagster.domain.identifiers import Identifier, profile_id
 from activation_dagster.domain.separations import Pair
-from activation_dagster.pipeline.identity_apply import apply_plan, plan_apply
+from activation_dagster.errors import LeaseHeld, WrongUse
+from activation_dagster.pipeline import identity_apply
+from activation_dagster.pipeline.identity_apply import apply_plan, finish_adjudication, plan_apply
+from activation_dagster.pipeline.identity_graph import graph_of
+from activation_dagster.pipeline.identity_plan import find_differences
 from activation_dagster.pipeline.identity_unmerge import unmerge
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.work import work_batch
-from activation_dagster.state.adjudications import all_separations
+from activation_dagster.state.adjudications import adjudications_of, all_separations
+from activation_dagster.state.consent import record_choice, records_of
 from activation_dagster.state.engine import open_state
-from activation_dagster.state.tables import profile_redirects
+from activation_dagster.state.subjects import cluster_of
+from activation_dagster.state.suppressions import active_for, suppress
+from activation_dagster.state.tables import control_log, profile_redirects
 from tests.pipeline.identity_stories import (
     CONTRACTS,
     Seen,
     contracts_at,
     cut,
+    former_rows,
     held,
     land_batches,
     stories,
     unlike,
     write_contract,
 )
-from tests.pipeline.small_shop import batches_of, lake_rows, places_at, work
+from tests.pipeline.small_shop import (
+    NOW,
+    Event,
+    batches_of,
+    buyer,
+    choice,
+    event,
+    lake_rows,
+    land,
+    ledger,
+    places_at,
+    purchase,
+    send_out,
+    work,
+)
 
 SEARCH = settings(
     max_examples=2,
@@ -59,18 +89,6 @@ LEFT_OUT = ("separated", "blocked_value")
 """Reasons of links that a history without the link has not, or has for want of another identifier."""
 
 Told = list[list[tuple[Seen, int]]]
-
-
-@pytest.fixture
-def new_url(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path) -> Callable[[], str]:
-    """Makes fresh databases with today's schema."""
-
-    def copy() -> str:
-        file = tmp_path_factory.mktemp("state") / "state.db"
-        shutil.copy(migrated_sqlite, file)
-        return f"sqlite:///{file}"
-
-    return copy
 
 
 def as_planned(places: Places) -> dict[str, object]:
@@ -151,3 +169,253 @@ def test_a_merge_that_is_undone_is_as_if_it_had_never_been(
             work_batch(places, batch)
         assert lake_rows(places) == lake
         assert unlike(held(places, but_for=LEFT_OUT), from_scratch) == {}
+
+
+# -- one by one, on both databases -------------------------------------------------------------------------------------
+
+ANN, PHONE = (profile_id(Identifier(*named)) for named in (("user_id", "ann"), ("anonymous_id", "phone")))
+DAYS_AGO = NOW - timedelta(days=1)
+
+
+def by_phone(one: Event) -> Event:
+    """What a device does that nobody has said who they are on."""
+    return {name: value for name, value in one.items() if name != "userId"} | {"anonymousId": "phone"}
+
+
+def page(user: str, **more: Any) -> Event:
+    return event("page", user, at=DAYS_AGO, properties={"path": "/"}, **more)
+
+
+@pytest.fixture
+def family(places: Places, tmp_path: Path) -> Places:
+    """Ann and whoever uses her phone were taken for one person, who became a high-value customer and was told so."""
+    land(places, *buyer("ann", price=300.0), *map(by_phone, buyer("", price=300.0)), at=NOW - timedelta(minutes=9))
+    land(places, page("ann", anonymousId="phone"), at=NOW - timedelta(minutes=8))
+    one = replace(places, batch_max_bytes=1)
+    work(one)
+    send_out(one, tmp_path)
+    return one
+
+
+def status_of(places: Places, workflow: str) -> list[tuple[str, str, str]]:
+    return [
+        (send.profile_id, send.status.value, send.reason) for send in ledger(places) if send.workflow_id == workflow
+    ]
+
+
+def person_of(places: Places, profile: str) -> str:
+    with places.state.read() as connection:
+        return cluster_of(connection, [profile])[profile].canonical
+
+
+def test_who_was_told_as_one_person_is_not_told_again_as_two(family: Places, tmp_path: Path) -> None:
+    assert status_of(family, "vip_journey") == [(ANN, "sent", "")]
+    done = unmerge(family, profile=PHONE, by="bob", why="The phone is her son's.")
+    assert done.plan.audiences[0].exited == 1
+    assert done.plan.sends
+    assert (person_of(family, PHONE), person_of(family, ANN)) == (PHONE, ANN)
+    son = {**page("son", anonymousId="phone"), "timestamp": NOW.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    land(family, son, purchase("son", 900.0), choice("son", marketing_email=True), purchase("ann", 900.0))
+    work(family)
+    assert {row[:2] for row in status_of(family, "vip_journey")} == {(ANN, "sent"), (PHONE, "pending")}
+    send_out(family, tmp_path)
+    assert set(status_of(family, "vip_journey")) == {(ANN, "sent", ""), (PHONE, "refused", "inside_reentry")}
+
+
+def test_a_plan_or_an_unmerge_sends_nothing_by_itself(family: Places) -> None:
+    before = ledger(family)
+    unmerge(family, profile=PHONE, by="bob", why="The phone is her son's.")
+    work(family)
+    assert ledger(family) == before
+
+
+def test_a_no_that_a_person_recorded_stays_with_every_part(family: Places) -> None:
+    def say(status: ConsentStatus, channel: str) -> None:
+        record_choice(
+            family.state,
+            profile_id=ANN,
+            purpose="marketing",
+            channel=channel,
+            status=status,
+            decided_at=NOW,
+            source="person:bob",
+            proof={},
+            now=NOW,
+            actor="bob",
+        )
+
+    say(ConsentStatus.DENIED, "email")
+    say(ConsentStatus.GRANTED, "sms")
+    suppress(family.state, profile_id=ANN, channel="push", reason="complaint", source="call", now=NOW, actor="bob")
+    done = unmerge(family, profile=PHONE, by="bob", why="The phone is her son's.")
+    assert {(one.before, one.after) for one in done.plan.consents} == {("unknown", "denied"), ("unknown", "granted")}
+    with family.state.read() as connection:
+        for profile, said in ((ANN, {"email": "denied", "sms": "granted"}), (PHONE, {"email": "denied"})):
+            records = records_of(connection, [profile])[profile]
+            for channel in ("email", "sms"):
+                found = current_choice(records, purpose="marketing", channel=channel)
+                assert (None if found is None else found.status.value) == said.get(channel)
+            assert [one.channel for one in active_for(connection, [profile])[profile]] == ["push"]
+    with family.state.read() as connection:
+        assert not adjudications_of(connection)[-1].contract_set
+    assert find_differences(family, rules=None).is_empty
+
+
+def test_what_was_undone_is_told_with_who_did_it_and_why(family: Places) -> None:
+    unmerge(family, profile=PHONE, by="bob", why="The phone is her son's.")
+    told = graph_of(family, "user_id:ann", reveal=True)
+    said = {(link.decision.value, link.reason, bool(link.adjudicated), bool(link.ended)) for link in told.links}
+    assert said >= {("refused", "separated", True, False), ("accepted", "", False, True)}
+    assert any("unmerge by bob" in link.ended and "her son's" in link.ended for link in told.links)
+    with family.state.read() as connection:
+        (act,) = connection.execute(select(control_log).where(control_log.c.act == "identity_unmerge"))
+    assert (act.actor, json.loads(act.detail)["why"]) == ("bob", "The phone is her son's.")
+
+
+def test_the_two_stay_apart_until_other_identifiers_make_them_one(family: Places) -> None:
+    unmerge(family, profile=PHONE, by="bob", why="The phone is her son's.")
+    land(family, page("ann", anonymousId="phone"))
+    work(family)
+    assert person_of(family, PHONE) == PHONE
+    land(family, page("ann", context={"traits": {"email": "a@shop.test"}}))
+    land(family, by_phone(page("", context={"traits": {"email": "a@shop.test"}})))
+    work(family)
+    assert person_of(family, PHONE) == ANN
+
+
+def test_a_link_is_named_by_the_event_that_made_it(family: Places) -> None:
+    (joined,) = [moved.event_id for moved in graph_of(family, "user_id:ann", reveal=False).redirects]
+    done = unmerge(family, link=joined, by="bob", why="The phone is her son's.")
+    assert [pair[2] for pair in done.pairs] == [joined]
+    assert not done.is_still_one
+    assert person_of(family, PHONE) == PHONE
+    with pytest.raises(WrongUse, match="No link was made"):
+        unmerge(family, link=joined, by="bob", why="Again.")
+    with pytest.raises(WrongUse, match="No other profile"):
+        unmerge(family, profile=PHONE, by="bob", why="Again.")
+    with pytest.raises(WrongUse, match="No link was made"):
+        unmerge(family, link="nothing", by="bob", why="Again.")
+
+
+def test_a_plan_whose_rules_or_state_moved_on_is_refused(places: Places, tmp_path: Path) -> None:
+    places = replace(places, contracts_root=contracts_at(tmp_path, "as it is"), batch_max_bytes=1)
+    land_batches(places, [[Seen(user="ann", device="phone"), Seen(user="ann", device="tablet")]])
+    work(places)
+    write_contract(places.contracts_root, "one device")
+    plan = as_planned(places)
+    write_contract(places.contracts_root, "small")
+    with pytest.raises(WrongUse, match="other identity rules"):
+        apply_plan(places, plan, by="bob", why="")
+    write_contract(places.contracts_root, "one device")
+    with pytest.raises(WrongUse, match="was made for the environment"):
+        apply_plan(places, plan | {"environment": "elsewhere"}, by="bob", why="")
+    land_batches(places, [[Seen(user="bea", device="tablet")]], first=1)
+    work(places)
+    with pytest.raises(WrongUse, match="State moved on"):
+        apply_plan(places, plan, by="bob", why="")
+    apply_plan(places, as_planned(places), by="bob", why="")
+    assert person_of(places, PHONE) == person_of(places, ANN)
+
+
+# -- dying on the way, and somebody else at work -----------------------------------------------------------------------
+
+TOLD = [
+    [Seen(user="ann", device="phone", does="buy"), Seen(device="tablet", does="no"), Seen(user="bea", does="yes")],
+    [
+        Seen(user="ann", device="tablet", does="yes", hour=3),
+        Seen(user="bea", device="tablet", does="buy", hour=4),
+        Seen(device="phone", email="a@shop.test", does="US"),
+        Seen(device="laptop", email="a@shop.test", does="buy", hour=5),
+    ],
+]
+LATER = [Seen(user="ann", device="phone", does="buy", hour=9), Seen(user="bea", device="tablet", does="yes", hour=9)]
+POINTS = ["identity.begun", "identity.facts", "identity.profiles", "identity.people", "identity.graph"]
+
+
+class Died(Exception):
+    """A worker is gone."""
+
+
+@contextmanager
+def ready(folder: Path, url: str) -> Generator[Places]:
+    """An environment whose contract has just become another."""
+    with environment(folder, url, "as it is") as places:
+        land_batches(places, TOLD)
+        work(places)
+        write_contract(places.contracts_root, "one device")
+        yield places
+
+
+def test_who_dies_on_the_way_leaves_what_is_finished_to_the_same_end(
+    new_state_url: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity_apply, "ROWS_AT_ONCE", 2)
+    with ready(tmp_path / "whole", new_state_url()) as whole, ready(tmp_path / "cut", new_state_url()) as places:
+        apply_plan(whole, as_planned(whole), by="bob", why="A better contract.")
+        plan = as_planned(places)
+        for number, point in enumerate(POINTS):
+
+            def die(passed: str, at: str = point) -> None:
+                if passed == at:
+                    raise Died
+
+            with pytest.raises(Died):
+                if number:
+                    finish_adjudication(replace(places, at=die))
+                else:
+                    apply_plan(replace(places, at=die), plan, by="bob", why="A better contract.")
+        land_batches(places, [LATER], first=len(TOLD))
+        land_batches(whole, [LATER], first=len(TOLD))
+        work(places)  # whoever works the next batch finishes it first
+        work(whole)
+        assert held(places) == held(whole)
+        assert former_rows(places) == former_rows(whole) > 0
+        with places.state.read() as connection:
+            assert [one.is_finished for one in adjudications_of(connection)] == [True]
+
+
+def test_the_same_command_again_finishes_what_was_begun(new_state_url: Callable[[], str], tmp_path: Path) -> None:
+    def die(passed: str) -> None:
+        if passed == "identity.people":
+            raise Died
+
+    with ready(tmp_path, new_state_url()) as places:
+        plan = as_planned(places)
+        with pytest.raises(Died):
+            apply_plan(replace(places, at=die), plan, by="bob", why="A better contract.")
+        assert apply_plan(places, plan, by="bob", why="A better contract.").is_resumed
+        assert as_planned(places)["is_empty"]
+
+
+def test_a_batch_that_comes_while_a_plan_is_applied_comes_after_it(
+    new_state_url: Callable[[], str], tmp_path: Path
+) -> None:
+    with ready(tmp_path / "both", new_state_url()) as places, ready(tmp_path / "after", new_state_url()) as after:
+        begun, worked = threading.Event(), threading.Event()
+
+        def batch() -> list[Batch]:
+            assert begun.wait(60)
+            other = replace(places, holder="another")
+            give_up_at = time.monotonic() + 60
+            while True:
+                try:
+                    return work(other)
+                except LeaseHeld:
+                    worked.set()  # it has tried, and must wait
+                    assert time.monotonic() < give_up_at
+                    time.sleep(0.05)
+
+        def wait(passed: str) -> None:
+            if passed == "identity.begun":
+                begun.set()
+                assert worked.wait(60)
+
+        land_batches(places, [LATER], first=len(TOLD))
+        with ThreadPoolExecutor(1) as pool:
+            found = pool.submit(batch)
+            apply_plan(replace(places, at=wait), as_planned(places), by="bob", why="A better contract.")
+            assert len(found.result(120)) == 1
+        apply_plan(after, as_planned(after), by="bob", why="A better contract.")
+        land_batches(after, [LATER], first=len(TOLD))
+        work(after)
+        assert held(places) == held(after)

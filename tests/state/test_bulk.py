@@ -28,7 +28,7 @@ loaded = Table(
     Column("total", Float(53), nullable=False),
 )
 COLUMNS = tuple(loaded.columns.keys())
-IDENTIFIERS = tuple(name for name in identifiers.columns.keys() if name != "known_seq")
+IDENTIFIERS = tuple(name for name, _ in identifiers.c.items() if name != "known_seq")
 
 SIZES = pytest.mark.parametrize("count", [1, 200, 3_000])  # 3,000 takes the COPY path on PostgreSQL
 
