@@ -194,7 +194,7 @@ def finish_adjudication(places: Places) -> Applied | None:
     with places.state.read() as connection:
         if open_adjudication(connection) is None:
             return None
-    with environment_in_hand(places) as hand:
+    with environment_in_hand(places, wait_seconds=0) as hand:  # who applies is at work: whoever asked asks again
         return finish_open(hand)
 
 

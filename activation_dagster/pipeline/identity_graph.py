@@ -207,7 +207,7 @@ def _identifiers(connection: Connection, members: Iterable[str]) -> list[tuple[s
 
 
 def _links(connection: Connection, members: list[str]) -> list[tuple[Any, ...]]:
-    """The ledger's rows, those that hold and those that held; the last two columns are the acts that brought and ended it."""
+    """The ledger's rows, those that hold and those that held; last, which acts brought and ended each."""
     found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     for table in (links, FORMER[links.name]):
         t = table.c
