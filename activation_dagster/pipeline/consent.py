@@ -19,6 +19,7 @@ from activation_dagster.lake.tables import MEMBERSHIPS
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.choices import choice_rows, make_new_choices, make_speaking_events
 from activation_dagster.pipeline.resolve import compute_resolved
+from activation_dagster.pipeline.traits import SAYINGS, known_sayings, make_new_sayings, put_policies
 from activation_dagster.registry.contract_set import ContractSet
 from activation_dagster.state import identity, memberships, profiles
 from activation_dagster.state.batches import looked_at_until
@@ -47,7 +48,7 @@ NOTHING = (None, None, None)
 
 
 def _compute_additions(run: BatchRun) -> None:
-    """Make `new_traits`, `new_activity` and `new_choices`: what the batch's events say of their profiles."""
+    """Make `new_traits`, `new_sayings`, `new_activity` and `new_choices`: what the batch's events say of profiles."""
     make_speaking_events(run, calls=(Call.IDENTIFY,))
     _new_traits(run)
     _new_activity(run)
@@ -61,22 +62,23 @@ def _new_traits(run: BatchRun) -> None:
         "identified_traits",
         f"""
         with identified as (
-            select e.profile_id, e.event_id, e.ordinal, e.occurred_at, e.traits, coalesce({country}) as country
+            select e.profile_id, e.event_id, e.source, e.ordinal, e.occurred_at, e.traits,
+                coalesce({country}) as country
             from speaking_events as e
             where e.event_type = 'identify'
         ),
         named as (
             -- read once: looking each key up reads all of them each time, and somebody sends forty thousand
-            select profile_id, event_id, ordinal, occurred_at,
+            select profile_id, event_id, source, ordinal, occurred_at,
                 unnest(map_entries(json_transform(traits, '"MAP(VARCHAR, JSON)"'))) as trait
             from identified
             where traits is not null
         )
-        select profile_id, event_id, ordinal, occurred_at, trait.key as trait, trait.value::varchar as value
+        select profile_id, event_id, source, ordinal, occurred_at, trait.key as trait, trait.value::varchar as value
         from named
         where length(trait.key) <= 80 and trait.key <> '$country'
         union all
-        select profile_id, event_id, ordinal, occurred_at, '$country', country
+        select profile_id, event_id, source, ordinal, occurred_at, '$country', country
         from identified
         where country is not null
         """,
@@ -91,6 +93,7 @@ def _new_traits(run: BatchRun) -> None:
         group by profile_id, trait
         """,
     )
+    make_new_sayings(run.engine, run.contracts.identity.traits, position=run.position)
     run.engine.forget("identified_traits")
 
 
@@ -143,6 +146,10 @@ def _write_additions(run: BatchRun) -> None:
                 "select profile_id, trait, value, set_at, event_id from new_traits order by profile_id, trait"
             )
         ),
+    )
+    profiles.add_sayings(
+        run.state,
+        run.engine.rows(f"select {', '.join(SAYINGS)} from new_sayings order by profile_id, trait, source, value_key"),
     )
     profiles.add_activity(
         run.state,
@@ -207,6 +214,8 @@ def _load_known(run: BatchRun, *, with_new: bool) -> None:
             )
         ]
         traits = profiles.traits_of(connection, listed, up_to_seq=facts_until)
+        rules = run.contracts.identity.traits
+        sayings = known_sayings(connection, rules, listed, traits, up_to_seq=facts_until)
         activity = profiles.activity_of(connection, listed, up_to_seq=facts_until)
         before = memberships.last_changes(connection, listed, before_seq=position)
         choices = list(
@@ -236,9 +245,10 @@ def _load_known(run: BatchRun, *, with_new: bool) -> None:
     engine.put("due_profiles", {"profile_id": text}, sorted({(redirects.get(found, found),) for found in due}))
     engine.put(
         "known_traits",
-        {"profile_id": text, "trait": text, "seq": big, "value": text, "set_at": big},
-        [row[:5] for row in traits],
+        {"profile_id": text, "trait": text, "seq": big, "value": text, "set_at": big, "event_id": text},
+        traits,
     )
+    engine.put("known_sayings", SAYINGS, sayings)
     engine.put(
         "known_activity",
         {
@@ -253,7 +263,8 @@ def _load_known(run: BatchRun, *, with_new: bool) -> None:
     )
     if with_new:
         engine.connection.execute(
-            f"insert into known_traits select profile_id, trait, {position}, value, epoch_us(set_at) from new_traits; "
+            f"insert into known_traits select profile_id, trait, {position}, value, epoch_us(set_at), event_id "
+            "from new_traits; insert into known_sayings select * from new_sayings; "
             f"insert into known_activity select profile_id, measure, day, {position}, event_count, total_millionths "
             "from new_activity"
         )
@@ -403,9 +414,11 @@ def compute_consented(run: BatchRun, *, record: bool) -> None:
         _compute_additions(run)
         _write_additions(run)
     _load_known(run, with_new=record)
-    run.engine.forget("new_traits", "new_activity", "new_choices")
+    run.engine.forget("new_traits", "new_sayings", "new_activity", "new_choices")
     _put_promises(run)
+    put_policies(run.engine, run.contracts.identity.traits)
     for relation in (
+        "chosen_traits",
         "current_traits",
         "profile_regions",
         "current_choices",
@@ -416,7 +429,7 @@ def compute_consented(run: BatchRun, *, record: bool) -> None:
         "audience_memberships",
     ):
         run.engine.compute(f"consent/{relation}")
-    run.engine.forget("known_traits", "known_activity", "known_choices")
+    run.engine.forget("known_traits", "known_sayings", "chosen_traits", "known_activity", "known_choices")
 
 
 def consent(run: BatchRun) -> PhaseReport:

@@ -29,6 +29,7 @@ from activation_dagster.domain.patterns import fault_of_pattern
 from activation_dagster.errors import ContractsInvalid, Fault
 from activation_dagster.registry.files import read_partly, suggestion
 from activation_dagster.registry.shapes import NAME, IdentityFile
+from activation_dagster.registry.trait_rules import trait_rules
 
 ENVELOPE = ("userId", "anonymousId", "previousId")
 SECTIONS = ("properties", "traits", "context")
@@ -80,6 +81,7 @@ def _rules(shape: IdentityFile, tell: Tell) -> IdentityRules:
         winner=_one_of(rules.winner, Winner, "rules.winner", tell) or Winner.OLDEST,
         maximum_cluster=rules.maximum_cluster if rules.maximum_cluster is not None else MOST_IDENTIFIERS,
         on_conflict=_one_of(rules.on_conflict, OnConflict, "rules.on_conflict", tell) or OnConflict.DROP_WEAKEST,
+        traits=trait_rules(shape.traits, tell),
     )
 
 

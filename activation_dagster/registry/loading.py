@@ -35,6 +35,7 @@ from activation_dagster.registry.files import Names, S, read_partly, suggestion
 from activation_dagster.registry.identity_rules import rules_of
 from activation_dagster.registry.readers import mistakes_of_readers
 from activation_dagster.registry.source_files import SOURCES_FILE, read_sources
+from activation_dagster.registry.trait_rules import mistakes_of_sources
 from activation_dagster.registry.unknown_events import read_unknown_events
 
 NAME = re.compile(shapes.NAME)
@@ -263,9 +264,12 @@ class _Loading:
                 path.relative_to(self.root).as_posix(), "", f"is of a version '{name}' that does not exist.{hint}"
             )
 
-    def read_sources(self) -> None:
+    def read_sources(self, identity: IdentityRules | None) -> None:
         """Who may send what: it bars and pins, in the event's own terms, where the environment is theirs."""
-        for name, source in read_sources(self.root, self.faults).items():
+        found = read_sources(self.root, self.faults)
+        for where, sentence in mistakes_of_sources(identity.traits, found) if identity else ():
+            self.fault("identity.yaml", where, sentence)
+        for name, source in found.items():
             where = f"sources.{name}"
             self.known(SOURCES_FILE, where, "owner", source.owner, dict(self.owners), "in owners.yaml")
             for slug in [*source.events, *source.pinned]:
@@ -572,7 +576,7 @@ def load_contracts(root: Path, *, environment: str, needs_examples: bool = True)
     loading.read_owners()
     identity = loading.read_identity()
     loading.read_events()
-    loading.read_sources()
+    loading.read_sources(identity)
     consent = loading.read_consent()
     loading.read_audiences()
     loading.read_destinations()

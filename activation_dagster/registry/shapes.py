@@ -189,10 +189,15 @@ class IdentityFile(Shape):
         maximum_cluster: int | None = Field(default=None, ge=2)
         on_conflict: str | None = None
 
+    class Traits(Shape):
+        default: str | dict[str, list[str]] = "latest"
+        policies: dict[str, str | dict[str, list[str]]] = {}
+
     version: str = Field(min_length=1, max_length=40)
     owner: str
     kinds: dict[str, Kind]
     rules: Rules | None = None
+    traits: Traits | None = None
 
 
 class ConsentFile(Shape):
