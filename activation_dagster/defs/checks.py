@@ -130,6 +130,16 @@ def _identity_conflicts(work: Worked) -> Verdict:
     )
 
 
+def _link_accounting(work: Worked) -> Verdict:
+    offered, known = work.count("links_offered"), work.count("links_known")
+    told = {f"links_{decision.value}": work.count(f"links_{decision.value}") for decision in LinkDecision}
+    astray = work.offending.get("offered_links__not_accounted_for", 0)
+    return Verdict(
+        passed=offered == known + sum(told.values()) and astray == 0,
+        numbers={"links_offered": offered, "links_known": known, **told, "links_astray": astray},
+    )
+
+
 def _volume(work: Worked) -> Verdict:
     received = work.count("received")
     before = [counts.get("received", 0) for counts in work.recent]
@@ -236,6 +246,13 @@ OF_BATCHES: tuple[Check[Worked], ...] = (
         description="No profile was given more identifiers than the identity contract allows, and none is on two.",
         is_blocking=True,
         judge=_none_of("overgrown_profiles__over_the_contract"),
+    ),
+    Check(
+        asset="resolved_identities",
+        name="link_accounting",
+        description="links offered = accepted + refused + blocked + conflict + known: the ledger tells of each, once.",
+        is_blocking=True,
+        judge=_link_accounting,
     ),
     Check(
         asset="resolved_identities",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,10 +9,11 @@ from activation_dagster.domain.batches import Phase, PhaseReport
 from activation_dagster.domain.identifiers import Identifier
 from activation_dagster.domain.identity import IdentityGraph
 from activation_dagster.domain.identity_batches import overgrown, unsettled
-from activation_dagster.domain.links import IdentityChanges, LinkDecision
+from activation_dagster.domain.links import IdentityChanges
 from activation_dagster.domain.reasons import DecisionRefusal, LinkRefusal
 from activation_dagster.lake.tables import RESOLVED
 from activation_dagster.pipeline.batch_run import BatchRun
+from activation_dagster.pipeline.link_accounts import account_links, link_counts
 from activation_dagster.pipeline.merges import write_merges
 from activation_dagster.pipeline.validate import compute_validated
 from activation_dagster.state import identity as graph_state
@@ -57,12 +57,7 @@ def compute_resolved(run: BatchRun) -> IdentityChanges:
         {"set_no": "BIGINT", "profile_id": "VARCHAR", "seen_as": "VARCHAR", "is_conflict": "BOOLEAN"},
         found,
     )
-    told = Counter(link.decision for link in changes.links)
-    engine.put(
-        "link_decisions",
-        {"decision": "VARCHAR", "links": "BIGINT"},
-        [(decision.value, told[decision]) for decision in LinkDecision],
-    )
+    engine.put("told_events", {"event_id": "VARCHAR"}, sorted({(link.event_id,) for link in changes.links}))
     set_of_event, relation = "s.set_no", "identifier_sets as s"
     same = " and ".join(f"i.id_{kind.name} is not distinct from s.id_{kind.name}" for kind in rules.kinds)
     if again:  # these have an answer for each event, by its ordinal
@@ -202,7 +197,5 @@ def resolve(run: BatchRun) -> PhaseReport:
 
 def _counts(run: BatchRun) -> dict[str, int]:
     resolved, unresolved = run.engine.one("select count(profile_id), count(*) - count(profile_id) from resolved_events")
-    told: dict[str, int] = dict(run.engine.rows("select decision, links from link_decisions"))
-    return {"resolved": resolved, "unresolved": unresolved} | {
-        f"links_{decision.value}": told[decision.value] for decision in LinkDecision
-    }
+    account_links(run)
+    return {"resolved": resolved, "unresolved": unresolved, **link_counts(run)}

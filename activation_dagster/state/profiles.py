@@ -52,7 +52,10 @@ def sayings_of(connection: Connection, members: Sequence[str], *, up_to_seq: int
     """All that was said of some profiles, as far as policies asked for it, at or before a state sequence."""
     query = select(trait_sayings).where(trait_sayings.c.seq <= up_to_seq)
     found = select_in(connection, query, trait_sayings.c.profile_id, members)
-    return [(*row[:4], bytes(row[4]), *row[5:]) for row in found]
+    return [
+        (row[0], row[1], row[2], row[3], bytes(row[4]), row[5], row[6], row[7], row[8], row[9], row[10])
+        for row in found
+    ]
 
 
 def activity_of(connection: Connection, members: Sequence[str], *, up_to_seq: int) -> list[ActivityRow]:

@@ -867,6 +867,27 @@ CASES = [
         expected=[("p1", "limit of email"), ("p2", "maximum_cluster")],
     ),
     Case(
+        model="checks/offered_links__not_accounted_for",
+        name="innocent: told of, or standing on the event's profile",
+        given={
+            "offered_links": rows_of("event_id, kind", "'e1', 'email'", "'e1', 'user_id'"),
+            "ledger_links": rows_of("event_id, kind", "'e1', 'email'"),
+            "standing_links": rows_of("event_id, kind, is_known", "'e1', 'user_id', true"),
+        },
+        shown="event_id, kind",
+    ),
+    Case(
+        model="checks/offered_links__not_accounted_for",
+        name="guilty: told of nowhere, standing elsewhere, and offered by nobody",
+        given={
+            "offered_links": rows_of("event_id, kind", "'e1', 'email'", "'e1', 'user_id'"),
+            "ledger_links": rows_of("event_id, kind", "'e2', 'email'"),
+            "standing_links": rows_of("event_id, kind, is_known", "'e1', 'user_id', false"),
+        },
+        shown="event_id, kind, is_offered",
+        expected=[("e1", "email", True), ("e1", "user_id", True), ("e2", "email", False)],
+    ),
+    Case(
         model="checks/resolved_events__nobody_and_no_reason",
         name="innocent: each has a profile or a reason",
         given={
