@@ -10,6 +10,7 @@ from datetime import timedelta
 from enum import StrEnum
 from functools import lru_cache
 
+from activation_dagster.domain.conflicts import ConflictJump
 from activation_dagster.domain.formats import FORMAT_PATTERNS, Format
 from activation_dagster.domain.reasons import LinkRefusal
 from activation_dagster.domain.traits import TraitRules
@@ -221,6 +222,7 @@ class IdentityRules:
     maximum_cluster: int = MOST_IDENTIFIERS
     on_conflict: OnConflict = OnConflict.DROP_WEAKEST
     traits: TraitRules = field(default_factory=TraitRules)
+    conflict_jump: ConflictJump = field(default_factory=ConflictJump)
 
     def kind(self, name: str) -> IdentifierKind:
         return next(kind for kind in self.kinds if kind.name == name)

@@ -13,6 +13,7 @@ from activation_dagster.domain.links import IdentityChanges
 from activation_dagster.domain.reasons import DecisionRefusal, LinkRefusal
 from activation_dagster.lake.tables import RESOLVED
 from activation_dagster.pipeline.batch_run import BatchRun
+from activation_dagster.pipeline.conflicts import note_jump, write_conflicts
 from activation_dagster.pipeline.link_accounts import account_links, link_counts
 from activation_dagster.pipeline.merges import write_merges
 from activation_dagster.pipeline.validate import compute_validated
@@ -179,9 +180,11 @@ def resolve(run: BatchRun) -> PhaseReport:
             rules_version=run.contracts.identity.version,
             decided_at=micros(run.batch.as_of),
         )
+        write_conflicts(run, changes)
         run.places.at("resolved.links")
         write_merges(run, changes.merges)
 
+    closed_before = run.was_closed(Phase.RESOLVED)
     return run.carry_out(
         Phase.RESOLVED,
         effects=effects,
@@ -191,11 +194,13 @@ def resolve(run: BatchRun) -> PhaseReport:
                 "unresolved_reason, occurred_at from resolved_events"
             )
         },
-        counts=lambda: _counts(run),
+        counts=lambda: _counts(run, closed_before=closed_before),
     )
 
 
-def _counts(run: BatchRun) -> dict[str, int]:
+def _counts(run: BatchRun, *, closed_before: bool) -> dict[str, int]:
     resolved, unresolved = run.engine.one("select count(profile_id), count(*) - count(profile_id) from resolved_events")
     account_links(run)
-    return {"resolved": resolved, "unresolved": unresolved, **link_counts(run)}
+    links = link_counts(run)
+    jump = note_jump(run, links, closed_before=closed_before)
+    return {"resolved": resolved, "unresolved": unresolved, **links, **jump}

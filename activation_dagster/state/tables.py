@@ -223,6 +223,9 @@ identity_conflicts = Table(  # accepted events that the identity contract left t
     Column("arrival_hour", BigInteger, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("contract", String(80), nullable=False),  # that the event keeps
+    Column("contract_version", String(40), nullable=False),
+    Column("told_by", String(80), nullable=False),  # the event of the same identifiers whose links the ledger has
+    Column("violations", Text, nullable=False),  # JSON: the kinds in dispute, each with the rule that stopped it
     Column("owner", String(120), nullable=False),  # of the identity contract
     Column("rules_version", String(40), nullable=False),
 )
