@@ -280,7 +280,7 @@ _numbers = itertools.count(1)
 
 def crowd(size: int, *, address: str | None = None) -> list[Event]:
     """So many new people; with an address, all with the same."""
-    more = {} if address is None else {"email": address}
+    more: dict[str, Any] = {} if address is None else {"email": address}
     return [seen(f"p{next(_numbers)}", **more) for _ in range(size)]
 
 
