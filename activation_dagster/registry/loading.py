@@ -17,7 +17,7 @@ from activation_dagster.registry.failure_modes import read_failure_modes, read_o
 from activation_dagster.registry.identity_rules import read_identity
 from activation_dagster.registry.readers import mistakes_of_readers
 from activation_dagster.registry.reading import Reading
-from activation_dagster.registry.source_terms import with_sources
+from activation_dagster.registry.source_terms import look_at_forwards, read_sources, with_sources
 from activation_dagster.registry.unknown_events import read_unknown_events
 from activation_dagster.registry.workflows import read_workflows
 
@@ -33,23 +33,19 @@ def load_contracts(root: Path, *, environment: str, needs_examples: bool = True)
     owners = reading.owners = read_owners(reading)
     identity = read_identity(reading)
     kinds = [kind.name for kind in identity.kinds] if identity else []
-    events = with_sources(reading, read_events(reading, kinds=kinds), identity=identity)
+    sources = read_sources(reading)
+    events = with_sources(reading, sources, read_events(reading, kinds=kinds), identity=identity)
     consent, country_from = read_consent(reading, events=events) or (None, ())
     purposes: Mapping[str, Purpose] = consent.purposes if consent else {}
+    look_at_forwards(reading, sources, purposes)
     audiences = read_audiences(reading, events=events, purposes=purposes)
     destinations = read_destinations(reading, kinds=kinds)
     workflows = read_workflows(
         reading, events=events, purposes=purposes, audiences=audiences, destinations=destinations
     )
     failure_modes = read_failure_modes(reading)
-    envelope = read_envelope(
-        root,
-        reading.faults,
-        owners=reading.owner_names(),
-        kinds=reading.names("identifier kind", kinds),
-        needs_examples=needs_examples,
-    )
-    kept_unknown = read_unknown_events(root, reading.faults, owners=reading.owner_names())
+    envelope = read_envelope(reading, kinds=kinds)
+    kept_unknown = read_unknown_events(reading)
     reading.strays()
     for stem, where, sentence in mistakes_of_readers(
         events=events,
