@@ -30,8 +30,8 @@ class Offers:
     before the batch) in any order. `set_of` and `code_of` have an entry for each identifier of
     each set, sorted by set and then by priority. `kind_of`: of each identifier the place of its kind in the rules.
     `is_whole`: of each set whether none of its values names nobody. `holder_of`: of each identifier the cluster that
-    has it, or -1. `held`: a row a cluster, a column a kind, how many identifiers it has in state. `ages`: of some clusters,
-    asked for where they may become one, what tells which is older: the smaller.
+    has it, or -1. `held`: a row a cluster, a column a kind, how many identifiers it has in state. `ages`: of clusters
+    that may become one, what tells which is older: the smaller.
     """
 
     set_of: Numbers
