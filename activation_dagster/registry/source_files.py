@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import yaml
 
+from activation_dagster.domain.shedding import Sheddable
 from activation_dagster.domain.sources import Forward, Source, SourceKey, Webhook
 from activation_dagster.errors import ContractsInvalid, Fault, WrongUse
 from activation_dagster.registry.files import read_shape
@@ -22,14 +23,8 @@ HEADER = (
 )
 
 
-def read_sources(root: Path, faults: list[Fault]) -> dict[str, Source]:
-    """The sources under contracts/ by name; none where there is no such file. Faults are added to `faults`."""
-    path = root / SOURCES_FILE
-    if not path.exists():
-        return {}
-    shape = read_shape(path, root, SourcesFile, faults)
-    if shape is None:
-        return {}
+def sources_of(shape: SourcesFile, faults: list[Fault]) -> dict[str, Source]:
+    """The sources by name; what contradicts among them is added to `faults`."""
     owned: dict[str, str] = {}
     for name, source in (shape.sources or {}).items():
         for path, variable in _variables(source):
@@ -52,9 +47,13 @@ def _variables(source: SourceShape) -> list[tuple[str, str]]:
 
 
 def load_sources(root: Path) -> dict[str, Source]:
-    """The sources under contracts/ by name. Raises ContractsInvalid with every fault of their file."""
+    """The sources under contracts/ by name, of which there may be none. Raises ContractsInvalid with every fault."""
     faults: list[Fault] = []
-    found = read_sources(root, faults)
+    path = root / SOURCES_FILE
+    if not path.exists():
+        return {}
+    shape = read_shape(path, root, SourcesFile, faults)
+    found = {} if shape is None else sources_of(shape, faults)
     if faults:
         raise ContractsInvalid(faults)
     return found
@@ -69,13 +68,19 @@ def _source(name: str, shape: SourceShape) -> Source:
         events=tuple(shape.events),
         pinned=shape.pinned,
         events_per_second=shape.events_per_second,
+        shed=shape.shed,
         keys=tuple(SourceKey(sha256=key.sha256, made_at=key.made_at, until=key.until) for key in shape.keys),
         webhook=None
         if shape.webhook is None
         else Webhook(secret=shape.webhook.secret, trusts_first_event=shape.webhook.trusts_first_event),
         forward=None
         if shape.forward is None
-        else Forward(to=shape.forward.to.rstrip("/").removesuffix("/v1"), key=shape.forward.key),
+        else Forward(
+            to=shape.forward.to.rstrip("/").removesuffix("/v1"),
+            key=shape.forward.key,
+            purpose=shape.forward.purpose,
+            channel=shape.forward.channel,
+        ),
     )
 
 
@@ -105,6 +110,8 @@ def with_source(text: str, source: Source) -> str:
         said["events"] = list(source.events)
     if source.events_per_second is not None:
         said["events_per_second"] = source.events_per_second
+    if source.shed is not Sheddable.BEST_EFFORT:
+        said["shed"] = source.shed.value
     body = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=110)
     lines = [f"  {source.name}:", *(f"    {line}" for line in body.splitlines()), "    keys:", *_key_lines(source.keys)]
     if sources is None or not sources.value:  # `sources: {}` or nothing behind the colon
