@@ -77,7 +77,10 @@ def check(*, against: Against = None, as_json: AsJson = False) -> None:
         say(f"{len(faults):,} mistake{'s' if len(faults) != 1 else ''} under {settings.contracts}:")
         print_table(["file", "path", "mistake"], [(fault.file, fault.path, fault.sentence) for fault in faults])
     else:
-        counted = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in promised.items())
+        counted = ", ".join(
+            f"{count:,} {what.replace('_', ' ').removesuffix('' if count != 1 else 's')}"
+            for what, count in promised.items()
+        )
         say(f"The contracts are sound: {counted} (set {fingerprint}).")
         if published is not None:
             new = f"new: {', '.join(published.new)}" if published.new else "none is new"

@@ -15,6 +15,7 @@ from activation_dagster.commands.printing import end, say, shown, warn
 
 if TYPE_CHECKING:
     from activation_dagster.domain.contracts import EventContract
+    from activation_dagster.domain.envelope import EnvelopeContract
     from activation_dagster.domain.proposals import Loss
     from activation_dagster.pipeline.contract_counts import DayCount
     from activation_dagster.registry.catalogue_pages import Seen
@@ -32,7 +33,9 @@ class Form(StrEnum):
 
 
 def export(
-    event: Annotated[str, typer.Argument(help="A folder of events/, or an event's name; none: all events.")] = "",
+    event: Annotated[
+        str, typer.Argument(help="A folder of events/, an event's name, or 'envelope'; none: all of them.")
+    ] = "",
     *,
     as_: Annotated[
         Form, typer.Option("--as", help="segment: rules of a tracking plan. odcs: Open Data Contract Standard.")
@@ -40,15 +43,17 @@ def export(
     version: Annotated[str, typer.Option(help="Only this version, v1 for example.")] = "",
     to: Annotated[Path | None, typer.Option(help="Write into this folder instead of printing.")] = None,
 ) -> None:
-    """Write contracts as JSON Schema or a Segment tracking plan (all versions), or as ODCS (the newest).
+    """Write contracts as JSON Schema or a Segment tracking plan (all versions), or as ODCS (the current one).
 
-    A JSON Schema judges the properties or traits of an event as the platform does. Exit 1 if something is lost.
+    A JSON Schema judges the properties or traits of an event as the platform does; the envelope's judges whole events,
+    and is a plan's common schema. Exit 1 if something is lost.
     """
     from activation_dagster.registry.loading import load_contracts
 
     settings = read_settings()
     contracts = load_contracts(settings.contracts, environment=settings.environment, needs_examples=False)
-    texts, losses = _texts(_chosen(contracts, event, version), contracts, as_)
+    chosen, envelope = _chosen(contracts, event, version)
+    texts, losses = _texts(chosen, envelope, contracts, as_)
     if to is None:
         typer.echo(("---\n" if as_ is Form.ODCS else "").join(texts.values()), nl=False)
     else:
@@ -144,7 +149,7 @@ def _examples(settings: Settings, contracts: ContractSet) -> dict[tuple[str, str
     return found
 
 
-def _chosen(contracts: ContractSet, event: str, version: str) -> list[EventContract]:
+def _chosen(contracts: ContractSet, event: str, version: str) -> tuple[list[EventContract], EnvelopeContract | None]:
     """The contracts asked for, with the versions asked for only. Raises WrongUse where there is none."""
     from dataclasses import replace
 
@@ -152,41 +157,49 @@ def _chosen(contracts: ContractSet, event: str, version: str) -> list[EventContr
     from activation_dagster.registry.files import suggestion
 
     chosen = [found for found in contracts.events.values() if event in ("", found.slug, found.name)]
-    if not chosen:
+    envelope = contracts.envelope
+    if envelope is not None and event not in ("", envelope.slug):
+        envelope = None
+    if not chosen and envelope is None:
         near = suggestion(event, [*contracts.events, *(found.name for found in contracts.events.values())])
         raise WrongUse(f"No contract is named '{event}', under events/ of the contracts.{near or ' Name one of them.'}")
     if version:
         chosen = [
             replace(found, versions=(named,)) for found in chosen if (named := found.version(version)) is not None
         ]
-    if not chosen:
+        named = [found for found in envelope.versions if found.version == version] if envelope else []
+        envelope = replace(envelope, versions=tuple(named)) if envelope and named else None
+    if not chosen and envelope is None:
         raise WrongUse(f"No version is named '{version}', in the contracts asked for. Leave --version out.")
-    return chosen
+    return chosen, envelope
 
 
-def _texts(chosen: list[EventContract], contracts: ContractSet, form: Form) -> tuple[dict[str, str], list[Loss]]:
+def _texts(
+    chosen: list[EventContract], envelope: EnvelopeContract | None, contracts: ContractSet, form: Form
+) -> tuple[dict[str, str], list[Loss]]:
     """File names and what they hold; what could not be said."""
     import json
 
     import yaml
 
     from activation_dagster.registry.call_schemas import call_schema
-    from activation_dagster.registry.data_contracts import data_contract
+    from activation_dagster.registry.data_contracts import data_contract, envelope_contract
     from activation_dagster.registry.property_schemas import unsaid
     from activation_dagster.registry.segment_plan import tracking_plan
 
     if form is Form.SEGMENT:
-        plan, losses = tracking_plan(chosen)
+        plan, losses = tracking_plan(chosen, envelope=envelope)
         return {"tracking_plan.json": json.dumps(plan, indent=2, ensure_ascii=False) + "\n"}, losses
+    everything = [*chosen, *([] if envelope is None else [envelope])]
     if form is Form.JSON_SCHEMA:
         schemas = {
             f"{contract.slug}.{version.version}.schema.json": call_schema(contract, version)
-            for contract in chosen
+            for contract in everything
             for version in contract.versions
         }
         unwritten = [
             loss
-            for contract in chosen
+            for contract in everything
             for version in contract.versions
             for rule in version.properties
             for loss in unsaid(rule, f"{contract.slug}.{version.version}.{rule.name}")
@@ -194,11 +207,11 @@ def _texts(chosen: list[EventContract], contracts: ContractSet, form: Form) -> t
         return {
             name: json.dumps(said, indent=2, ensure_ascii=False) + "\n" for name, said in schemas.items()
         }, unwritten
-    texts: dict[str, str] = {}
-    lost: list[Loss] = []
-    for contract in chosen:
-        document, losses = data_contract(contract, contracts.owners[contract.owner])
-        lost += losses
-        said: Any = document
-        texts[f"{contract.slug}.odcs.yaml"] = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=110)
-    return texts, lost
+    documents = {contract.slug: data_contract(contract, contracts.owners[contract.owner]) for contract in chosen}
+    if envelope is not None:
+        documents[envelope.slug] = envelope_contract(envelope, contracts.owners[envelope.owner])
+    said: dict[str, Any] = {slug: document for slug, (document, _) in documents.items()}
+    return {
+        f"{slug}.odcs.yaml": yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
+        for slug, document in said.items()
+    }, [loss for _, losses in documents.values() for loss in losses]

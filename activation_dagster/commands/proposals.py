@@ -29,9 +29,7 @@ class Form(StrEnum):
 
 LANDING, QUARANTINE = "landing", "quarantine"
 
-Write = Annotated[
-    bool, typer.Option("--write", help="Write the files under contracts/events/; nothing is overwritten.")
-]
+Write = Annotated[bool, typer.Option("--write", help="Write the files under contracts/; nothing is overwritten.")]
 Owner = Annotated[str, typer.Option(help="The team of owners.yaml that will answer for it; --write needs it.")]
 
 
@@ -78,13 +76,23 @@ def import_(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="JSON (or YAML) to read.")],
     *,
     as_: Annotated[Form, typer.Option("--as", help="What the file is.")],
-    event: Annotated[str, typer.Option(help="The event's name, for a JSON Schema without a title.")] = "",
+    event: Annotated[
+        str,
+        typer.Option(
+            help="Only this event of a plan; the event of a JSON Schema without a title. 'envelope': the envelope."
+        ),
+    ] = "",
     owner: Owner = "",
     write: Write = False,
     as_json: AsJson = False,
 ) -> None:
-    """Propose contracts from a tracking plan or a JSON Schema; what is lost is told (exit 1)."""
+    """Propose contracts from a tracking plan or a JSON Schema; what is lost is told (exit 1).
+
+    A plan's common schema, or a schema of the title `envelope`, becomes the contract of every event's envelope.
+    """
+    from activation_dagster.errors import WrongUse
     from activation_dagster.registry.call_schemas import read_json_schema
+    from activation_dagster.registry.files import suggestion
     from activation_dagster.registry.proposal_files import read_document
     from activation_dagster.registry.segment_plan import read_tracking_plan
 
@@ -96,16 +104,36 @@ def import_(
         one, losses = read_json_schema(document, event=event)
         proposals = (one,)
     if event and as_ is Form.SEGMENT:
-        proposals = tuple(proposal for proposal in proposals if proposal.name == event)
+        named = tuple(proposal for proposal in proposals if proposal.name == event)
+        if not named:
+            raise WrongUse(
+                f"No rule is for '{event}', in {file}."
+                f"{suggestion(event, [one.name for one in proposals]) or ' Leave --event out to see all.'}"
+            )
+        proposals = named
+    contracts = _contracts(settings)
+    if write and not event and contracts.envelope is not None:
+        proposals, lost = _without_the_envelope(proposals)
+        losses = [*losses, *lost]
     hand_over(
         proposals,
-        contracts=_contracts(settings),
+        contracts=contracts,
         root=settings.contracts,
         owner=owner,
         write=write,
         as_json=as_json,
         losses=losses,
     )
+
+
+def _without_the_envelope(proposals: Sequence[Proposal]) -> tuple[tuple[Proposal, ...], list[Loss]]:
+    """What can be written beside an envelope that is promised already: one there must not bar a plan's events."""
+    from activation_dagster.domain.proposals import Loss
+
+    sentence = "is promised already, so that of the file was not written; see it with --event envelope."
+    return tuple(one for one in proposals if one.call is not None), [
+        Loss(path=one.slug, sentence=sentence) for one in proposals if one.call is None
+    ]
 
 
 def _traffic(settings: Settings, from_: str, *, source: str | None, event: str | None, sample: int) -> Traffic:
@@ -161,14 +189,14 @@ def hand_over(
     written: list[str] = []
     if write:
         _refuse_to_write(files, contracts=contracts, root=root)
-        written = [str(write_contract(root, slug, texts.files)) for slug, texts in files.items()]
+        written = [str(write_contract(root, texts)) for texts in files.values()]
     if as_json:
         printed = {slug: texts.files for slug, texts in files.items()}
         print_json({"proposals": printed, "written": written, "losses": plain(losses)})
     else:
-        for slug, texts in () if write else files.items():
+        for texts in () if write else files.values():
             for name, text in texts.files.items():
-                typer.echo(f"# --- events/{slug}/{name}\n{text}")
+                typer.echo(f"# --- {texts.folder}/{name}\n{text}")
         for folder in written:
             say(f"Wrote {folder}. Read it, correct it, add examples beside it, and run `activation contracts check`.")
         for loss in losses:
@@ -187,9 +215,9 @@ def _refuse_to_write(files: Mapping[str, ProposalFiles], *, contracts: ContractS
             f"Nobody of owners.yaml answers for {', '.join(unowned)}, so nothing was written. "
             f"Name one with --owner: {', '.join(sorted(contracts.owners))}."
         )
-    known = sorted(slug for slug in files if (root / "events" / slug).exists())
+    known = sorted(slug for slug, texts in files.items() if (root / texts.folder).exists())
     if known:
         raise WrongUse(
-            f"There is a contract already for {', '.join(known)}, under {root / 'events'}. Nothing was written: "
+            f"There is a contract already for {', '.join(known)}, under {root}. Nothing was written: "
             "take what you want from the printed proposal into a new version file, or take others with --event."
         )

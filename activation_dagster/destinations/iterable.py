@@ -210,7 +210,7 @@ def _check_access(contract: DestinationContract, access: Access) -> None:
     if not (access.api_key.isascii() and access.api_key.isprintable()) or " " in access.api_key or not access.api_key:
         raise SettingsInvalid(
             f"The API key of destination '{contract.name}' is missing or holds characters that no key has. "
-            "Copy a server-side key of the project again."
+            "Copy a server-side key of the project into ACTIVATION_ITERABLE_API_KEY again."
         )
 
 

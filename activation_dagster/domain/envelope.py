@@ -36,6 +36,10 @@ class EnvelopeContract:
         return ENVELOPE
 
     @property
+    def name(self) -> str:
+        return ENVELOPE
+
+    @property
     def newest(self) -> EventVersion:
         return self.versions[-1]
 

@@ -45,7 +45,7 @@ def masked_event(event: Mapping[str, Any]) -> dict[str, Any]:
             found[name] = value
     context = event.get("context")
     protocols: Any = cast("Mapping[str, Any]", context).get("protocols") if isinstance(context, Mapping) else None
-    if isinstance(protocols, Mapping) and _is_name(
+    if isinstance(protocols, Mapping) and _is_version(
         version := cast("Mapping[str, Any]", protocols).get("event_version")
     ):
         found["context"]["protocols"]["event_version"] = version
@@ -54,6 +54,11 @@ def masked_event(event: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and NAME.fullmatch(value) is not None
+
+
+def _is_version(value: object) -> bool:
+    """A version may be named by its number alone; a long number could be of a person."""
+    return _is_name(value) or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10_000)
 
 
 def shown_payload(payload: bytes, *, reveal: bool) -> Any:

@@ -6,6 +6,11 @@ import re
 from dataclasses import dataclass
 
 from activation_dagster.domain.contracts import Call, PropertyRule
+from activation_dagster.domain.envelope import ENVELOPE
+from activation_dagster.domain.unknown_events import UNKNOWN_EVENT
+
+RESERVED = (UNKNOWN_EVENT, ENVELOPE)
+"""Words that stand where events' folders are named, for what is no event's contract."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,11 +25,12 @@ class ProposedProperty:
 class Proposal:
     """A contract's first version, or a further one, as it could be written; `notes` stand at its head.
 
-    `owner` and `criticality` are empty where the source of the proposal does not know them.
+    `owner` and `criticality` are empty where the source of the proposal does not know them. `call` is None where it is
+    the contract of every event's envelope.
     """
 
     slug: str
-    call: Call
+    call: Call | None
     name: str
     version: str
     properties: tuple[ProposedProperty, ...]
@@ -38,7 +44,8 @@ def slug_of(name: str) -> str:
     """A folder's name for an event's: `Order Completed` becomes `order_completed`."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
     found = re.sub(r"[^a-z0-9]+", "_", apart.lower()).strip("_")
-    return (found if found[:1].isalpha() else f"event_{found}")[:79].rstrip("_")
+    is_free = found[:1].isalpha() and found not in RESERVED
+    return (found if is_free else f"event_{found}")[:79].rstrip("_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

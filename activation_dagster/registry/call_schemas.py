@@ -1,4 +1,4 @@
-"""A call as one JSON Schema: written from a contract, and read into a proposal."""
+"""A call, or every event's envelope, as one JSON Schema: written from a contract, and read into a proposal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from activation_dagster.domain.contracts import Call, EventContract, EventVersion, PropertyRule
+from activation_dagster.domain.envelope import ENVELOPE, EnvelopeContract
 from activation_dagster.domain.proposals import Loss, Proposal, ProposedProperty, slug_of
 from activation_dagster.errors import WrongUse
 from activation_dagster.registry.json_schema import judging_schema
@@ -16,8 +17,11 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
-def call_schema(contract: EventContract, version: EventVersion) -> dict[str, Any]:
-    """The JSON Schema (2020-12) by which a version judges the properties or traits of an event, with names to read."""
+def call_schema(contract: EventContract | EnvelopeContract, version: EventVersion) -> dict[str, Any]:
+    """The JSON Schema (2020-12) by which a version judges, with names to read.
+
+    An event's judges its properties or traits; the envelope's, whose title is `envelope`, judges whole events.
+    """
     schema = judging_schema(version)
     for rule in version.properties:
         _annotate(schema["properties"][rule.name], rule)
@@ -60,7 +64,8 @@ def read_call(schema: dict[str, Any], section: str, path: str) -> tuple[tuple[Pr
 def read_json_schema(document: Any, *, event: str, version: str = "v1") -> tuple[Proposal, list[Loss]]:
     """A proposal for one track event from a JSON Schema of the whole call, or of its properties alone.
 
-    `event` names it; empty: the schema's `title`. Raises WrongUse where there is neither, or no object.
+    `event` names it; empty: the schema's `title`. The name `envelope` is that of every event's envelope, of which the
+    schema is then read as a whole. Raises WrongUse where there is neither, or no object.
     """
     if not isinstance(document, Mapping):
         raise WrongUse("The file holds no JSON Schema of an object. Name a file whose schema has `properties`.")
@@ -71,15 +76,15 @@ def read_json_schema(document: Any, *, event: str, version: str = "v1") -> tuple
         raise WrongUse("The schema has no `title` that could name the event, at its top. Name it with --event.")
     description = schema.pop("description", "")
     inner = _mapping(_mapping(schema.get("properties", {})).get("properties"))
-    if "properties" in inner or inner.get("type") == "object":
+    if name != ENVELOPE and ("properties" in inner or inner.get("type") == "object"):
         found, losses = read_call(schema, "properties", "$")
     else:
         found, losses = read_section(schema, "$")
     if event and title and title != event:
         losses.append(Loss(path="$.title", sentence="is another name than the one asked for; left out."))
     return Proposal(
-        slug=slug_of(name),
-        call=Call.TRACK,
+        slug=ENVELOPE if name == ENVELOPE else slug_of(name),
+        call=None if name == ENVELOPE else Call.TRACK,
         name=name,
         version=version,
         properties=found,

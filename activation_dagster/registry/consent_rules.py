@@ -8,7 +8,7 @@ from pathlib import Path
 from activation_dagster.domain.consent import ConsentMapping, ConsentRules, Purpose, Region
 from activation_dagster.domain.contracts import EventContract
 from activation_dagster.registry import shapes
-from activation_dagster.registry.reading import Reading
+from activation_dagster.registry.reading import NOBODY, Reading
 
 FILE = "consent.yaml"
 
@@ -85,6 +85,6 @@ def look_up_purpose(
 ) -> None:
     """Look up a purpose that a file names, and the channels that it names with it."""
     if reading.known(file, "purpose", "purpose", purpose, purposes, "a purpose of consent.yaml"):
-        for channel in channels:
-            allowed = purposes[purpose].channels
+        allowed = purposes[purpose].channels
+        for channel in channels if NOBODY not in allowed else ():
             reading.known(file, "channel", "channel", channel, allowed, f"a channel of the purpose '{purpose}'")

@@ -1,10 +1,12 @@
-"""Contracts as Open Data Contract Standard v3.1 documents, one an event, of its newest version."""
+"""Contracts as Open Data Contract Standard v3.1 documents, one an event and one of the envelope: what judges today."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from activation_dagster.domain.contracts import EventContract, PropertyRule, PropertyType
+from activation_dagster.domain.contracts import EventContract, EventVersion, PropertyRule, PropertyType
+from activation_dagster.domain.envelope import EnvelopeContract
 from activation_dagster.domain.proposals import Loss
 from activation_dagster.registry.contract_set import Owner
 from activation_dagster.registry.property_schemas import unsaid
@@ -21,8 +23,42 @@ PHYSICAL_TYPES = {PropertyType.TIMESTAMP: "string", PropertyType.DATE: "string"}
 
 
 def data_contract(contract: EventContract, owner: Owner) -> tuple[dict[str, Any], list[Loss]]:
-    """The newest version of a contract as an ODCS document; quality is left to those who know what it is read for."""
-    version = contract.newest
+    """The current version of an event's contract as an ODCS document, and what it cannot say."""
+    terms: dict[str, Any] = {
+        "call": contract.call.value,
+        "criticality": contract.criticality.value,
+        "consumers": list(contract.consumers),
+        "environments": list(contract.environments),
+        "sources": list(contract.sources),
+        "pinned": dict(contract.pinned),
+        "late_data": contract.late_data.value,
+        "late_after_hours": contract.late_after_hours,
+        "undeclared": contract.undeclared.value,
+        "compatibility": contract.compatibility.value,
+    }
+    grain = f"one {contract.call.value} call; its {contract.section}"
+    return _document(contract, contract.current, owner, grain=grain, terms=terms)
+
+
+def envelope_contract(envelope: EnvelopeContract, owner: Owner) -> tuple[dict[str, Any], list[Loss]]:
+    """The current version of the envelope's contract as an ODCS document, and what it cannot say."""
+    terms: dict[str, Any] = {
+        "consumers": list(envelope.consumers),
+        "pinned": dict(envelope.pinned),
+        "compatibility": envelope.compatibility.value,
+    }
+    return _document(envelope, envelope.current, owner, grain="one call of any kind; its envelope", terms=terms)
+
+
+def _document(
+    contract: EventContract | EnvelopeContract,
+    version: EventVersion,
+    owner: Owner,
+    *,
+    grain: str,
+    terms: Mapping[str, Any],
+) -> tuple[dict[str, Any], list[Loss]]:
+    """Quality is left to those who know what it is read for; terms are custom properties, where there are any."""
     path = f"{contract.slug}.{version.version}"
     losses = [loss for rule in version.properties for loss in unsaid(rule, f"{path}.{rule.name}", said=SAID)]
     document = {
@@ -31,7 +67,7 @@ def data_contract(contract: EventContract, owner: Owner) -> tuple[dict[str, Any]
         "id": contract.slug,
         "name": contract.name,
         "version": version.version,
-        "status": "active",
+        "status": version.lifecycle.state.value,
         "description": {"purpose": contract.description},
         "schema": [
             {
@@ -39,15 +75,14 @@ def data_contract(contract: EventContract, owner: Owner) -> tuple[dict[str, Any]
                 "logicalType": "object",
                 "physicalType": "event",
                 "description": contract.description,
-                "dataGranularityDescription": f"one {contract.call.value} call; its {contract.section}",
+                "dataGranularityDescription": grain,
                 "properties": [_property(rule) for rule in version.properties],
                 "quality": [],
             }
         ],
         "team": {"name": owner.slug, "description": f"{owner.name}, {owner.contact}"},
         "customProperties": [
-            {"property": "call", "value": contract.call.value},
-            {"property": "criticality", "value": contract.criticality.value},
+            {"property": name, "value": value} for name, value in terms.items() if value not in (None, [], {})
         ],
     }
     return document, losses

@@ -2,60 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from activation_dagster.domain.contracts import EventVersion, Lifecycle
+from activation_dagster.domain.contracts import EventVersion, Lifecycle, LifecycleState
 from activation_dagster.domain.envelope import ENVELOPE, EnvelopeContract
-from activation_dagster.errors import Fault
 from activation_dagster.registry import shapes
+from activation_dagster.registry.event_terms import FOLDER_NAME
 from activation_dagster.registry.event_versions import Mistake, mistakes_of, version_of
 from activation_dagster.registry.examples import ENDING, mistakes_of_envelope_examples
-from activation_dagster.registry.files import read_shape, suggestion
+from activation_dagster.registry.files import suggestion
+from activation_dagster.registry.reading import NOBODY, Reading
 
 
-def read_envelope(
-    root: Path, faults: list[Fault], *, owners: Collection[str], kinds: Collection[str], needs_examples: bool
-) -> EnvelopeContract | None:
-    """The envelope's contract; None where there is none, or where it cannot be read, which `faults` then tell."""
-    folder = root / ENVELOPE
+def read_envelope(reading: Reading, *, kinds: Collection[str]) -> EnvelopeContract | None:
+    """The envelope's contract; None where there is none, or where nothing of it can be read."""
+    folder = reading.root / ENVELOPE
     if not folder.is_dir():
         return None
+    files = [path for path in sorted(folder.glob("*")) if path.suffix in (".yaml", ".json")]
     about_path = folder / "contract.yaml"
-    if not about_path.exists():
-        faults.append(Fault(file=ENVELOPE, path="", sentence="has no contract.yaml that names its owner; add one."))
-        return None
-    about = read_shape(about_path, root, shapes.EnvelopeFile, faults)
-    files = [path for path in sorted(folder.glob("*")) if path.suffix in (".yaml", ".json") and path != about_path]
-    versions: list[EventVersion] = []
-    for path in files:
-        if path.stem.endswith(ENDING):
-            continue
-        shape = read_shape(path, root, shapes.VersionFile, faults)
+    about = reading.read(about_path, shapes.EnvelopeFile) if about_path in files else None
+    if about_path not in files:
+        reading.fault(ENVELOPE, "", "has no contract.yaml that names its owner; add one.")
+    promised = [path for path in files if path != about_path and not path.stem.endswith(ENDING)]
+    if not promised:
+        reading.fault(ENVELOPE, "", "has no version file; add v1.yaml.")
+    versions: dict[str, EventVersion] = {}
+    for path in promised:
+        shape = reading.read(path, shapes.VersionFile)
         if shape is None:
             continue
-        for where, sentence in _mistakes_of_version(path, shape, owners=owners, kinds=kinds):
-            faults.append(Fault(file=path.relative_to(root).as_posix(), path=where, sentence=sentence))
+        known_kinds = reading.names("identifier kind", kinds)
+        for where, sentence in _mistakes_of_version(path, shape, owners=reading.owner_names(), kinds=known_kinds):
+            reading.fault(reading.name(path), where, sentence)
         life = about.versions.get(shape.version) if about else None
         lifecycle = Lifecycle(state=life.lifecycle, until=life.deprecated_until) if life else None
-        versions.append(version_of(shape, lifecycle))
-    if not versions:
-        faults.append(Fault(file=ENVELOPE, path="", sentence="has no version file that could be read; add v1.yaml."))
+        versions[path.stem] = version_of(shape, lifecycle)
+    if about is not None:
+        _look_up_terms(reading, about, [path.stem for path in promised])
+    if reading.needs_examples:
+        _read_examples(reading, promised, versions, [path for path in files if path.stem.endswith(ENDING)])
     if about is None or not versions:
         return None
-    for where, sentence in _mistakes_of_terms(about, [version.version for version in versions], owners=owners):
-        faults.append(Fault(file=f"{ENVELOPE}/contract.yaml", path=where, sentence=sentence))
-    found = EnvelopeContract(
+    return EnvelopeContract(
         owner=about.owner,
         description=about.description,
         consumers=tuple(about.consumers),
         compatibility=about.compatibility,
         pinned=about.pinned,
-        versions=tuple(sorted(versions, key=lambda version: int(version.version[1:]))),
+        versions=tuple(sorted(versions.values(), key=lambda version: int(version.version[1:]))),
     )
-    if needs_examples:
-        faults += _faults_of_examples(root, found, [path for path in files if path.stem.endswith(ENDING)])
-    return found
 
 
 def _mistakes_of_version(
@@ -63,36 +60,48 @@ def _mistakes_of_version(
 ) -> Iterator[Mistake]:
     if path.stem != shape.version:
         yield "version", f"says '{shape.version}', but the file is {path.name}; make them equal."
-    if shape.event_name != ENVELOPE:
+    if shape.event_name not in (ENVELOPE, NOBODY):
         yield "event_name", f"must be '{ENVELOPE}', which every event has."
     yield from mistakes_of(shape, owners=owners, kinds=kinds, fills=False)
 
 
-def _mistakes_of_terms(
-    about: shapes.EnvelopeFile, published: Sequence[str], *, owners: Collection[str]
-) -> Iterator[Mistake]:
-    for key, names in (("owner", [about.owner]), ("consumers", about.consumers)):
-        for name in names:
-            if name not in owners:
-                yield key, f"names '{name}', which is not in owners.yaml.{suggestion(name, sorted(owners))}"
+def _look_up_terms(reading: Reading, about: shapes.EnvelopeFile, published: Sequence[str]) -> None:
+    file = f"{ENVELOPE}/contract.yaml"
+    reading.owner(file, about.owner)
+    for name in about.consumers:
+        reading.owner(file, name, "consumers")
+    for source in about.pinned:
+        if not FOLDER_NAME.fullmatch(source):
+            sentence = f"names '{source}', which no folder of landing could be called; use lower case, digits, _ and -."
+            reading.fault(file, f"pinned.{source}", sentence)
     named = [(f"pinned.{source}", version) for source, version in about.pinned.items()]
     for path, version in [*named, *((f"versions.{version}", version) for version in about.versions)]:
         if version not in published:
-            yield path, f"names version '{version}', which has no file.{suggestion(version, list(published))}"
+            hint = suggestion(version, list(published))
+            reading.fault(file, path, f"names version '{version}', which has no file.{hint}")
+    for version, life in about.versions.items():
+        if (life.lifecycle is LifecycleState.DEPRECATED) != (life.deprecated_until is not None):
+            sentence = "goes with `lifecycle: deprecated`, and only with it; write both or neither."
+            reading.fault(file, f"versions.{version}.deprecated_until", sentence)
 
 
-def _faults_of_examples(root: Path, envelope: EnvelopeContract, files: list[Path]) -> Iterator[Fault]:
+def _read_examples(
+    reading: Reading, promised: list[Path], versions: Mapping[str, EventVersion], files: list[Path]
+) -> None:
+    """Each version's examples; those of a file with mistakes are read and not tried: what it promises is not known."""
     by_version = {path.stem.removesuffix(ENDING): path for path in files}
-    faults: list[Fault] = []
-    for version in envelope.versions:
-        path = by_version.pop(version.version, None)
+    for version_file in promised:
+        name = version_file.stem
+        path = by_version.pop(name, None)
         if path is None:
-            advice = f"add {version.version}{ENDING}.yaml with one event that keeps it and one that does not."
-            yield Fault(file=f"{ENVELOPE}/{version.version}", path="", sentence=f"has no examples; {advice}")
-        elif (shape := read_shape(path, root, shapes.ExamplesFile, faults)) is not None:
-            for where, sentence in mistakes_of_envelope_examples(version, shape):
-                yield Fault(file=path.relative_to(root).as_posix(), path=where, sentence=sentence)
-    yield from faults
+            advice = f"add {name}{ENDING}.yaml with one event that keeps it and one that does not."
+            reading.fault(f"{ENVELOPE}/{name}", "", f"has no examples; {advice}")
+            continue
+        shape = reading.read(path, shapes.ExamplesFile)
+        is_whole = {reading.name(at) for at in (version_file, path)}.isdisjoint(reading.partly)
+        if shape is not None and is_whole and name in versions:
+            for where, sentence in mistakes_of_envelope_examples(versions[name], shape):
+                reading.fault(reading.name(path), where, sentence)
     for name, path in by_version.items():
-        sentence = f"is of a version '{name}' that does not exist."
-        yield Fault(file=path.relative_to(root).as_posix(), path="", sentence=sentence)
+        hint = suggestion(name, [version_file.stem for version_file in promised])
+        reading.fault(reading.name(path), "", f"is of a version '{name}' that does not exist.{hint}")

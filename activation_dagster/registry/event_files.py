@@ -6,17 +6,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from activation_dagster.domain.contracts import Call, EventContract, EventVersion
-from activation_dagster.domain.envelope import ENVELOPE
-from activation_dagster.domain.unknown_events import UNKNOWN_EVENT
+from activation_dagster.domain.proposals import RESERVED
 from activation_dagster.registry import shapes
 from activation_dagster.registry.event_terms import lifecycle_of, mistakes_of_terms
 from activation_dagster.registry.event_versions import mistakes_of, version_of
 from activation_dagster.registry.examples import ENDING, mistakes_of_examples
 from activation_dagster.registry.files import suggestion
 from activation_dagster.registry.reading import NAME, NOBODY, Reading
-
-RESERVED = (UNKNOWN_EVENT, ENVELOPE)
-"""Words that stand where events' folders are named, for what is no event's contract."""
 
 
 def read_events(reading: Reading, *, kinds: Collection[str]) -> dict[str, EventContract]:

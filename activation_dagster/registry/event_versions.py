@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from math import isfinite
 from typing import Any
 
 from activation_dagster.domain.contracts import (
@@ -167,7 +168,7 @@ def _mistakes(path: str, shape: PropertyShape, owners: Collection[str], kinds: C
 
 def _mistakes_of_default(path: str, shape: PropertyShape) -> Iterator[Mistake]:
     if not is_json(shape.default):
-        yield f"{path}.default", "holds what JSON cannot say (a date, say); write it in quotes."
+        yield f"{path}.default", "holds what JSON cannot say (.nan, say); write it in quotes."
     elif violations_of(rule_of("", shape, is_required=False), path, shape.default):
         yield f"{path}.default", "breaks what its own property promises; change one of them."
 
@@ -180,4 +181,6 @@ def is_json(value: Any) -> bool:
         case list():
             return all(is_json(inside) for inside in value)  # pyright: ignore[reportUnknownVariableType] - a file's content
         case _:
-            return value is None or isinstance(value, str | bool | int | float)
+            return (
+                value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and isfinite(value))
+            )

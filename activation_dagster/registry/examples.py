@@ -18,7 +18,7 @@ ENDING = ".examples"
 def _values(contract: EventContract, event: Mapping[str, Any], path: str) -> tuple[Mapping[str, Any], list[Mistake]]:
     """What an example says in the section that is judged, and what keeps it from being an example."""
     if not is_json(event):
-        return {}, [(path, "holds what JSON cannot say (a date, say); write it in quotes.")]
+        return {}, [(path, "holds what JSON cannot say (.nan, say); write it in quotes.")]
     if contract.section not in event:
         hint = suggestion(contract.section, list(event))
         return {}, [(path, f"has no `{contract.section}`, which are what is judged; add them.{hint}")]
@@ -47,7 +47,7 @@ def mistakes_of_envelope_examples(version: EventVersion, shape: ExamplesFile) ->
 
     def tried(event: Mapping[str, Any], path: str) -> tuple[tuple[str, ...], list[Mistake]]:
         if not is_json(event):
-            return (), [(path, "holds what JSON cannot say (a date, say); write it in quotes.")]
+            return (), [(path, "holds what JSON cannot say (.nan, say); write it in quotes.")]
         return judge_envelope(version, event), []
 
     yield from _mistakes(version, shape, tried)

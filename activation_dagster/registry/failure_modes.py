@@ -25,7 +25,7 @@ def read_failure_modes(reading: Reading) -> dict[str, FailureMode]:
     groups = [name for name in shapes.FailureModesFile.model_fields if name != "quarantine_keep_days"]
     for group in groups if shape else ():
         for code, mode in getattr(shape, group).items():
-            reading.owner(FILE, mode.owner)
+            reading.owner(FILE, mode.owner, f"{group}.{code}.owner")
             keep_days: int | None = None
             if shape is not None and isinstance(mode, shapes.QuarantineModeShape):
                 keep_days = mode.keep_days or shape.quarantine_keep_days

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 import re
@@ -29,6 +30,17 @@ SENTENCES = {
     "bool_type": "is neither true nor false; write one of them",
     "int_type": "is no whole number; write one",
     "float_type": "is no number; write one",
+    "greater_than_equal": "must be at least {ge}; write more",
+    "greater_than": "must be more than {gt}; write more",
+    "less_than_equal": "must be at most {le}; write less",
+    "string_too_long": "is too long; write at most {max_length} characters",
+    "string_pattern_mismatch": "is not written as it must be (the pattern {pattern}); write it so",
+    "date_type": "is no date; write one as 2026-01-31",
+    "date_from_datetime_parsing": "is no date; write one as 2026-01-31",
+    "date_parsing": "is no date; write one as 2026-01-31",
+    "datetime_type": "is no instant; write one as 2026-01-31T10:00:00Z",
+    "datetime_parsing": "is no instant; write one as 2026-01-31T10:00:00Z",
+    "datetime_from_date_parsing": "is no instant; write one as 2026-01-31T10:00:00Z",
 }
 _CHOICES = ("enum", "literal_error")
 _LONGEST_WORD = 40
@@ -61,7 +73,12 @@ else:
 
 
 class _OneKeyOnce(_Loader):
-    """YAML that refuses a key written twice instead of taking the last."""
+    """YAML that refuses a key written twice instead of taking the last, and reads a day as the text that JSON has."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own way to say it
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+    }
 
 
 def _mapping(loader: _OneKeyOnce, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -95,11 +112,17 @@ def _known_keys(shape: type[BaseModel], path: tuple[int | str, ...]) -> list[str
     found: type[BaseModel] = shape
     for step in path:
         field = found.model_fields.get(str(step))
-        annotation = field.annotation if field is not None else None
-        for inner in [annotation, *getattr(annotation, "__args__", ())]:
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                found = inner
+        inner = _model_in(field.annotation) if field is not None else None
+        found = inner or found
     return list(found.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The shape in what a key is annotated with: itself, an item of a list, a value of a mapping, or one of several."""
+    if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
+        return annotation if issubclass(annotation, BaseModel) else None
+    inner = [_model_in(one) for one in getattr(annotation, "__args__", ())]
+    return next((one for one in inner if one is not None), None)
 
 
 def parsed(text: str, *, is_json: bool) -> Any:
@@ -112,7 +135,8 @@ def sentences_of(error: ValidationError, shape: type[BaseModel]) -> list[tuple[s
     found: list[tuple[str, str]] = []
     for mistake in error.errors(include_url=False):
         where, written = mistake["loc"], mistake["input"]
-        sentence = SENTENCES.get(mistake["type"], mistake["msg"])
+        known = SENTENCES.get(mistake["type"])
+        sentence = known.format_map(mistake.get("ctx", {})) if known else mistake["msg"].removeprefix("Value error, ")
         choices = str(mistake.get("ctx", {}).get("expected", "")) if mistake["type"] in _CHOICES else ""
         if choices:
             is_word = isinstance(written, str) and len(written) <= _LONGEST_WORD
@@ -139,7 +163,8 @@ def read_partly(
 ) -> tuple[S | None, bool]:
     """The file in its shape without what is wrong in it, so that the rest is looked at too; and whether it is whole.
 
-    Every fault found is added to `faults`. `stand_ins` are put where a key that the file must have is missing or wrong.
+    Every fault found is added to `faults`. `stand_ins` are put where a key that the file must have is missing or wrong,
+    by its place (`sources.*.owner`).
     """
     name = path.relative_to(root).as_posix()
     try:
@@ -167,13 +192,18 @@ def _rest(content: Any, error: ValidationError, shape: type[S], stand_ins: Mappi
         return None
     left = cast("dict[Any, Any]", content)
     for _ in range(_MOST_TRIES):
-        wrong = {mistake["loc"]: _reached(left, mistake["loc"]) for mistake in error.errors(include_url=False)}
-        for place, reached in wrong.items():
-            if not reached and (not place or place[0] not in stand_ins):
+        wrong: set[tuple[int | str, ...]] = set()
+        for mistake in error.errors(include_url=False):
+            place = mistake["loc"]
+            reached = _reached(left, place)
+            stands_in = _stand_in(place, stand_ins) if len(reached) == len(place) - 1 else None
+            if stands_in is not None:
+                _at(left, reached)[place[-1]] = copy.deepcopy(stands_in)
+            elif not (whole := _without_number(reached)):
                 return None
-            if not reached:
-                left[place[0]] = stand_ins[str(place[0])]
-        for reached in sorted({one for one in wrong.values() if one}, key=len, reverse=True):
+            else:
+                wrong.add(whole)
+        for reached in sorted(wrong, key=len, reverse=True):
             _take_out(left, reached)
         try:
             return shape.model_validate(left)
@@ -182,19 +212,46 @@ def _rest(content: Any, error: ValidationError, shape: type[S], stand_ins: Mappi
     return None
 
 
+def _stand_in(place: tuple[int | str, ...], stand_ins: Mapping[str, Any]) -> Any:
+    """What stands for a key that is not there: by its place, in which a `*` is any one step."""
+    for said, value in stand_ins.items():
+        steps = said.split(".")
+        if len(steps) == len(place) and all(step in ("*", str(own)) for step, own in zip(steps, place, strict=True)):
+            return value
+    return None
+
+
+def _at(content: Any, place: tuple[int | str, ...]) -> Any:
+    for step in place:
+        content = content[step]
+    return content
+
+
 def _reached(content: Any, place: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """So much of a mistake's place as leads through names to something that is there."""
+    """So much of a mistake's place as leads through names, and through items of lists, to something that is there."""
     held = content
     for depth, step in enumerate(place):
-        if not isinstance(held, dict) or step not in held:
+        if isinstance(held, list):
+            items = cast("list[Any]", held)
+            is_there = isinstance(step, int) and step < len(items)
+        else:
+            is_there = isinstance(held, dict) and step in held
+        if not is_there:
             return place[:depth]
-        held = cast("dict[Any, Any]", held)[step]
+        held = cast("Any", held)[step]
     return place
+
+
+def _without_number(reached: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """What is taken out: never one item of a list, because those behind it would change their numbers."""
+    while reached and isinstance(reached[-1], int):
+        reached = reached[:-1]
+    return reached
 
 
 def _take_out(content: dict[Any, Any], reached: tuple[int | str, ...]) -> None:
     """Take a key out, and a property out of what is required beside it."""
-    held: list[dict[Any, Any]] = [content]
+    held: list[Any] = [content]
     for step in reached[:-1]:
         held.append(held[-1][step])
     del held[-1][reached[-1]]

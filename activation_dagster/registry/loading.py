@@ -17,8 +17,7 @@ from activation_dagster.registry.failure_modes import read_failure_modes, read_o
 from activation_dagster.registry.identity_rules import read_identity
 from activation_dagster.registry.readers import mistakes_of_readers
 from activation_dagster.registry.reading import Reading
-from activation_dagster.registry.source_files import read_sources
-from activation_dagster.registry.source_terms import look_at_forwards, with_sources
+from activation_dagster.registry.source_terms import look_at_forwards, read_sources, with_sources
 from activation_dagster.registry.unknown_events import read_unknown_events
 from activation_dagster.registry.workflows import read_workflows
 
@@ -34,7 +33,7 @@ def load_contracts(root: Path, *, environment: str, needs_examples: bool = True)
     owners = reading.owners = read_owners(reading)
     identity = read_identity(reading)
     kinds = [kind.name for kind in identity.kinds] if identity else []
-    sources = read_sources(root, reading.faults)
+    sources = read_sources(reading)
     events = with_sources(reading, sources, read_events(reading, kinds=kinds))
     consent, country_from = read_consent(reading, events=events) or (None, ())
     purposes: Mapping[str, Purpose] = consent.purposes if consent else {}
@@ -45,14 +44,8 @@ def load_contracts(root: Path, *, environment: str, needs_examples: bool = True)
         reading, events=events, purposes=purposes, audiences=audiences, destinations=destinations
     )
     failure_modes = read_failure_modes(reading)
-    envelope = read_envelope(
-        root,
-        reading.faults,
-        owners=reading.owner_names(),
-        kinds=reading.names("identifier kind", kinds),
-        needs_examples=needs_examples,
-    )
-    kept_unknown = read_unknown_events(root, reading.faults, owners=reading.owner_names())
+    envelope = read_envelope(reading, kinds=kinds)
+    kept_unknown = read_unknown_events(reading)
     reading.strays()
     for stem, where, sentence in mistakes_of_readers(
         events=events,

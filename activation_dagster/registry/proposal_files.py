@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ import yaml
 
 from activation_dagster.domain.contracts import (
     NUMBERS,
-    Call,
     Criticality,
     EventContract,
     EventVersion,
@@ -24,6 +23,7 @@ from activation_dagster.domain.contracts import (
     PropertyType,
     judge,
 )
+from activation_dagster.domain.envelope import judge_envelope
 from activation_dagster.domain.formats import Format
 from activation_dagster.domain.proposals import Proposal
 from activation_dagster.errors import WrongUse
@@ -130,6 +130,9 @@ def examples_text(proposal: Proposal) -> str:
     """The file of examples: one event that keeps the promise and one that does not, with made-up values."""
     rules = tuple(proposed.rule for proposed in proposal.properties)
     version = EventVersion(version=proposal.version, properties=rules)
+    valid = {rule.name: _fitting(rule) for rule in rules}
+    if proposal.call is None:
+        return _examples(valid, rules, judged=lambda said: judge_envelope(version, said), whole=lambda said: said)
     contract = EventContract(
         slug=proposal.slug,
         call=proposal.call,
@@ -139,32 +142,50 @@ def examples_text(proposal: Proposal) -> str:
         description="",
         versions=(version,),
     )
-    valid = {rule.name: _fitting(rule) for rule in rules}
+    return _examples(
+        valid, rules, judged=lambda said: judge(contract, version, said), whole=lambda said: {contract.section: said}
+    )
+
+
+def _examples(
+    valid: dict[str, Any],
+    rules: Sequence[PropertyRule],
+    *,
+    judged: Callable[[dict[str, Any]], Sequence[str]],
+    whole: Callable[[dict[str, Any]], dict[str, Any]],
+) -> str:
     lines = ["# Made up; put a likely event here, and the mistakes that you expect.", "valid:"]
-    lines.append(f"  - {contract.section}: {_flow(valid)}")
+    lines.append(f"  - {_flow(whole(valid))}")
     if rules:
         wrong: Any = "5" if rules[0].type in NUMBERS else 5
         broken = {**valid, rules[0].name: wrong}
-        lines += ["invalid:", f"  - event: {_flow({contract.section: broken})}"]
-        lines.append(f"    violates: {_flow(list(judge(contract, version, broken)))}")
+        lines += ["invalid:", f"  - event: {_flow(whole(broken))}"]
+        lines.append(f"    violates: {_flow(list(judged(broken)))}")
     return "\n".join(lines) + "\n"
 
 
 def contract_text(proposal: Proposal, *, owner: str, criticality: str, description: str) -> str:
     """The file of what may change, contract.yaml."""
+    if proposal.call is None:
+        return (
+            "# What may change about every event's envelope; its versions beside it are added, never edited.\n"
+            f"owner: {_scalar(owner)}\n"
+            f"description: {_scalar(description)}\n"
+        )
     return (
         "# What may change about this event; its versions beside it are added, never edited.\n"
         f"owner: {_scalar(owner)}\n"
         f"criticality: {Criticality(criticality).value}\n"
-        f"call: {Call(proposal.call).value}\n"
+        f"call: {proposal.call.value}\n"
         f"description: {_scalar(description)}\n"
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProposalFiles:
-    """The files of one event's folder by name, and who would answer for it (empty: nobody was named)."""
+    """The files of one folder below contracts/ by name, and who would answer for it (empty: nobody was named)."""
 
+    folder: str
     event_name: str
     owner: str
     files: dict[str, str]
@@ -184,12 +205,13 @@ def files_of(proposals: Sequence[Proposal], *, owners: Sequence[str], owner: str
             criticality=proposal.criticality or Criticality.BEST_EFFORT,
             description=proposal.description or "Proposed; say what it means, when it is sent and by whom.",
         )
-        first = ProposalFiles(event_name=proposal.name, owner=answers, files={"contract.yaml": about})
+        folder = proposal.slug if proposal.call is None else f"events/{proposal.slug}"
+        first = ProposalFiles(folder=folder, event_name=proposal.name, owner=answers, files={"contract.yaml": about})
         kept = found.setdefault(proposal.slug, first)
         version = f"{proposal.version}.yaml"
         if kept.event_name != proposal.name or version in kept.files:
             raise WrongUse(
-                f"Two proposals would be the same file, events/{proposal.slug}/{version}. Nothing was written or "
+                f"Two proposals would be the same file, {folder}/{version}. Nothing was written or "
                 "printed; rename one of the events in the file, or take one with --event."
             )
         kept.files[version] = version_text(proposal)
@@ -206,12 +228,12 @@ def read_document(file: Path) -> Any:
         raise WrongUse(f"The file is no sound JSON or YAML, at {file}. Write it again from where it came.") from error
 
 
-def write_contract(root: Path, slug: str, files: dict[str, str]) -> Path:
-    """Put a new event's files under `events/<slug>/`, all of them at once; returns the folder.
+def write_contract(root: Path, proposed: ProposalFiles) -> Path:
+    """Put a new contract's files into its folder, all of them at once; returns the folder.
 
     Raises WrongUse where the folder is there: what is promised is never overwritten.
     """
-    folder = root / "events" / slug
+    folder = root / proposed.folder
     if folder.exists():
         raise WrongUse(
             f"There is a contract already, at {folder}. Nothing was written; "
@@ -219,9 +241,9 @@ def write_contract(root: Path, slug: str, files: dict[str, str]) -> Path:
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside contracts/, so that nobody reads half of it: renaming a folder is one step.
-    staging = Path(tempfile.mkdtemp(prefix=f".{slug}-", dir=root.parent))
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=root.parent))
     try:
-        for name, text in files.items():
+        for name, text in proposed.files.items():
             (staging / name).write_text(text, encoding="utf-8")
             (staging / name).chmod(0o644)
         staging.chmod(0o755)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from activation_dagster.domain.envelope import ENVELOPE
 from activation_dagster.errors import Fault
@@ -21,8 +23,75 @@ PLACE = re.compile(
 )
 """Where a contract file stands; a file elsewhere would be a promise that nobody reads."""
 
-NOBODY = ""
-"""What stands for a name that a file does not give; nobody is told that it leads nowhere."""
+NOBODY = "\0nobody"
+"""What stands for a name that a file does not give; no file can, and nobody is told that it leads nowhere."""
+
+_ENDPOINT = {"path": "", "is_idempotent": True, "batch_size": 1, "calls_per_second": 1.0}
+_STAND_INS: dict[type[BaseModel], dict[str, Any]] = {
+    shapes.OwnerFile: {"owners": {}, "owners.*.name": "", "owners.*.contact": ""},
+    shapes.EventFile: {"owner": NOBODY, "criticality": "standard", "description": ""},
+    shapes.EnvelopeFile: {"owner": NOBODY, "description": ""},
+    shapes.VersionFile: {"event_name": NOBODY, "properties": {}},
+    shapes.UnknownEventsFile: {"owner": NOBODY, "keep.*.sources": ["unread"], "keep.*.why": "unread"},
+    shapes.SourcesFile: {"sources.*.owner": NOBODY, "sources.*.environment": "unread"},
+    shapes.IdentityFile: {"version": "unread", "owner": NOBODY, "kinds": {}},
+    shapes.ConsentFile: {
+        "version": "",
+        "owner": NOBODY,
+        "purposes": {},
+        "country_from": [],
+        "regions": {},
+        "default_region": NOBODY,
+        "purposes.*.description": "",
+        "purposes.*.channels": [NOBODY],
+        "regions.*.countries": [],
+    },
+    shapes.ConsentMappingFile: {
+        "owner": NOBODY,
+        "basis": "",
+        "event": NOBODY,
+        "path": "",
+        "purpose": NOBODY,
+        "channels": [NOBODY],
+    },
+    shapes.AudienceFile: {
+        "owner": NOBODY,
+        "description": "",
+        "purpose": NOBODY,
+        "channel": NOBODY,
+        "conditions": [{"count": NOBODY, "at_least": 1}],
+    },
+    shapes.WorkflowFile: {
+        "owner": NOBODY,
+        "version": "",
+        "description": "",
+        "trigger": {"event": NOBODY},
+        "audience": NOBODY,
+        "purpose": NOBODY,
+        "channel": NOBODY,
+        "priority": 1,
+        "send": {"destination": NOBODY, "endpoint": NOBODY, "subject": ""},
+        "send.destination": NOBODY,
+        "send.endpoint": NOBODY,
+        "send.subject": "",
+        "expires_after_hours": 1,
+    },
+    shapes.DestinationFile: {
+        "owner": NOBODY,
+        "kind": "",
+        "profile_key": NOBODY,
+        "profile_endpoint": _ENDPOINT,
+        **{f"profile_endpoint.{key}": value for key, value in _ENDPOINT.items()},
+        "endpoints": {},
+        **{f"endpoints.*.{key}": value for key, value in _ENDPOINT.items()},
+    },
+    shapes.FailureModesFile: {
+        **{name: {} for name, field in shapes.FailureModesFile.model_fields.items() if field.is_required()},
+        "*.*.owner": NOBODY,
+        "*.*.response": "unread",
+    },
+}
+"""What stands where a file does not say what it must, so that the rest of it is looked at too."""
 
 _GIVES = {
     "owners": ("owner",),
@@ -33,6 +102,10 @@ _GIVES = {
     "destinations": ("destination", "endpoint"),
 }
 """What other files name of each file or folder."""
+
+
+def _gives(file: str) -> tuple[str, ...]:
+    return _GIVES.get(file.split("/")[0].removesuffix(".yaml"), ())
 
 
 class Reading:
@@ -58,10 +131,11 @@ class Reading:
         does not exist because the file that gives it has a mistake.
         """
         name = self.name(path)
-        found, is_whole = read_partly(path, self.root, shape, self.faults, stand_ins=_stand_ins(path, shape))
+        stand_ins = {**_STAND_INS.get(shape, {}), **({"version": path.stem} if shape is shapes.VersionFile else {})}
+        found, is_whole = read_partly(path, self.root, shape, self.faults, stand_ins=stand_ins)
         if not is_whole:
             self.partly.add(name)
-            for what in _GIVES.get(name.split("/")[0].removesuffix(".yaml"), ()):
+            for what in _gives(name):
                 self.unread[what] = self.unread.get(what, "") + _text_of(path)
         return found
 
@@ -82,15 +156,20 @@ class Reading:
         candidates = list(among)
         if name in candidates:
             return True
-        if name in self.names(what, ()):
+        if name == NOBODY or self._may_be_given(file, what, name):
             return False
         self.fault(file, path, f"names {what} '{name}', which is not {where}.{suggestion(name, candidates)}")
         return False
 
+    def _may_be_given(self, file: str, what: str, name: str) -> bool:
+        """Whether a name stands in a part that could not be read; beside the reference, where that is in there too."""
+        unread = self.unread.get(what, "")
+        refers_to_itself = what in _gives(file)
+        return len(re.findall(rf"(?<!\w){re.escape(name)}(?!\w)", unread)) > refers_to_itself
+
     def owner(self, file: str, name: str, path: str = "owner") -> None:
         """Look a file's owner up."""
-        if name != NOBODY:
-            self.known(file, path, "owner", name, self.owners, "in owners.yaml")
+        self.known(file, path, "owner", name, self.owners, "in owners.yaml")
 
     def files(self, folder: str) -> list[Path]:
         """The files of a folder, sorted; each should have a name that a table could have."""
@@ -110,15 +189,6 @@ class Reading:
             near = "" if first in known else suggestion(first, known)
             advice = " Name it .yaml." if path.suffix == ".yml" else near or " Move it, or remove it."
             self.fault(name, "", f"is read by nobody, because no contract stands there.{advice}")
-
-
-def _stand_ins(path: Path, shape: type[Any]) -> Mapping[str, Any]:
-    """What stands where an event's file says nothing that can be read, so that the rest of it can be looked at."""
-    if shape is shapes.EventFile:
-        return {"owner": NOBODY, "criticality": "standard", "description": ""}
-    if shape is shapes.VersionFile:
-        return {"event_name": NOBODY, "version": path.stem, "properties": {}}
-    return {}
 
 
 def _text_of(path: Path) -> str:

@@ -17,7 +17,7 @@ from activation_dagster.domain import repairs
 from activation_dagster.domain.reasons import QuarantineReason
 from activation_dagster.domain.repairs import CastTo, Repair, Selection, Step, TextStep
 from activation_dagster.errors import Fault, RepairInvalid, WrongUse
-from activation_dagster.registry.files import read_shape, suggestion
+from activation_dagster.registry.files import SENTENCES, read_shape, suggestion
 from activation_dagster.registry.shapes import NAME, Shape
 
 VERSION = r"^v[1-9][0-9]*$"
@@ -49,7 +49,7 @@ def _known(reason: str) -> str:
 
 
 Reason = Annotated[str, AfterValidator(_known)]
-Instant = Annotated[datetime, AfterValidator(_zoned)]
+Instant = Annotated[datetime, Field(strict=False), AfterValidator(_zoned)]
 Value = Annotated[JsonValue, AfterValidator(_finite)]
 Key = Annotated[str, Field(min_length=1)]
 FieldPath = Key | Annotated[list[Key], Field(min_length=1)]
@@ -192,12 +192,16 @@ def kept_steps(content: str) -> tuple[Step, ...]:
     return _repair(shape).steps
 
 
+def _unlike(pattern: str) -> str:
+    """How a text that a pattern refuses is told, wherever it stands."""
+    return SENTENCES["string_pattern_mismatch"].format(pattern=pattern)
+
+
 WORDS = (
-    ("Value error, ", ""),
     ("Input should be", "should be"),
-    (f"String should match pattern '{NAME}'", "is no name; write small letters, digits and _, a letter first"),
-    (f"String should match pattern '{VERSION}'", "is no version; write it as v2"),
-    ("input was not a valid JSON value", "is no JSON value; write a date or a time in quotes"),
+    (_unlike(NAME), "is no name; write small letters, digits and _, a letter first"),
+    (_unlike(VERSION), "is no version; write it as v2"),
+    ("input was not a valid JSON value", "is no JSON value; write it in quotes"),
 )
 """How pydantic begins a sentence, and how we do."""
 

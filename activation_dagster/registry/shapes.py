@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from activation_dagster.domain.compatibility.changes import Mode
@@ -21,7 +21,15 @@ from activation_dagster.domain.formats import Format
 from activation_dagster.domain.shedding import Sheddable
 
 NAME = r"^[a-z][a-z0-9_]{0,78}$"
-Scalar = str | bool | int | float
+
+
+def _scalar(value: Any) -> Any:
+    if not isinstance(value, str | bool | int | float):
+        raise PydanticCustomError("scalar", "is no text, no number and neither true nor false; write one of these.")
+    return value
+
+
+Scalar = Annotated[str | bool | int | float, BeforeValidator(_scalar)]
 
 
 class Shape(BaseModel):
@@ -273,6 +281,20 @@ class WorkflowFile(Shape):
     data_fields: dict[str, str] = {}
     profile_fields: dict[str, str] = {}
 
+    @field_validator("reentry_days", mode="before")
+    @classmethod
+    def reentry_is_a_time(cls, days: Any) -> Any:
+        """One sentence for what may be written in two ways."""
+        if (
+            days is None
+            or days == "never_again"
+            or (isinstance(days, int) and not isinstance(days, bool) and days >= 0)
+        ):
+            return days
+        raise PydanticCustomError(
+            "reentry", "is neither a whole number of days nor never_again; write one of them, or leave it out."
+        )
+
 
 class EndpointShape(Shape):
     path: str
@@ -320,8 +342,8 @@ def _zoned(instant: datetime) -> datetime:
 
 class SourceKeyShape(Shape):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    made_at: Annotated[datetime, AfterValidator(_zoned)]
-    until: Annotated[datetime, AfterValidator(_zoned)] | None = None
+    made_at: Annotated[datetime, Field(strict=False), AfterValidator(_zoned)]
+    until: Annotated[datetime, Field(strict=False), AfterValidator(_zoned)] | None = None
 
 
 Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,80}$")]

@@ -23,14 +23,8 @@ HEADER = (
 )
 
 
-def read_sources(root: Path, faults: list[Fault]) -> dict[str, Source]:
-    """The sources under contracts/ by name; none where there is no such file. Faults are added to `faults`."""
-    path = root / SOURCES_FILE
-    if not path.exists():
-        return {}
-    shape = read_shape(path, root, SourcesFile, faults)
-    if shape is None:
-        return {}
+def sources_of(shape: SourcesFile, faults: list[Fault]) -> dict[str, Source]:
+    """The sources by name; what contradicts among them is added to `faults`."""
     owned: dict[str, str] = {}
     for name, source in (shape.sources or {}).items():
         for path, variable in _variables(source):
@@ -53,9 +47,13 @@ def _variables(source: SourceShape) -> list[tuple[str, str]]:
 
 
 def load_sources(root: Path) -> dict[str, Source]:
-    """The sources under contracts/ by name. Raises ContractsInvalid with every fault of their file."""
+    """The sources under contracts/ by name, of which there may be none. Raises ContractsInvalid with every fault."""
     faults: list[Fault] = []
-    found = read_sources(root, faults)
+    path = root / SOURCES_FILE
+    if not path.exists():
+        return {}
+    shape = read_shape(path, root, SourcesFile, faults)
+    found = {} if shape is None else sources_of(shape, faults)
     if faults:
         raise ContractsInvalid(faults)
     return found

@@ -9,7 +9,15 @@ from activation_dagster.domain.consent import Purpose
 from activation_dagster.domain.contracts import EventContract
 from activation_dagster.domain.sources import Source
 from activation_dagster.registry.reading import Reading
-from activation_dagster.registry.source_files import SOURCES_FILE
+from activation_dagster.registry.shapes import SourcesFile
+from activation_dagster.registry.source_files import SOURCES_FILE, sources_of
+
+
+def read_sources(reading: Reading) -> dict[str, Source]:
+    """The sources by name, of every environment; none where there is no such file."""
+    path = reading.root / SOURCES_FILE
+    shape = reading.read(path, SourcesFile) if path.exists() else None
+    return {} if shape is None else sources_of(shape, reading.faults)
 
 
 def with_sources(
@@ -19,9 +27,10 @@ def with_sources(
     found = dict(events)
     for name, source in sources.items():
         where = f"sources.{name}"
-        reading.known(SOURCES_FILE, where, "owner", source.owner, reading.owners, "in owners.yaml")
-        for slug in [*source.events, *source.pinned]:
-            reading.known(SOURCES_FILE, where, "event", slug, found, "under events/")
+        reading.owner(SOURCES_FILE, source.owner, f"{where}.owner")
+        for key, slugs in (("events", source.events), ("pinned", source.pinned)):
+            for slug in slugs:
+                reading.known(SOURCES_FILE, f"{where}.{key}", "event", slug, found, "under events/")
         for slug, version in source.pinned.items():
             contract = found.get(slug)
             if contract is None:

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from pathlib import Path
-
 from activation_dagster.domain.unknown_events import KeptUnknown
-from activation_dagster.errors import Fault
 from activation_dagster.registry import shapes
 from activation_dagster.registry.event_terms import FOLDER_NAME
-from activation_dagster.registry.files import read_shape, suggestion
+from activation_dagster.registry.reading import Reading
 
 FILE = "unknown_events.yaml"
 
 
-def read_unknown_events(root: Path, faults: list[Fault], *, owners: Collection[str]) -> tuple[KeptUnknown, ...]:
-    """What is declared to be kept; `faults` get every mistake."""
-    if not (root / FILE).exists():
+def read_unknown_events(reading: Reading) -> tuple[KeptUnknown, ...]:
+    """What is declared to be kept."""
+    if not (reading.root / FILE).exists():
         return ()
-    shape = read_shape(root / FILE, root, shapes.UnknownEventsFile, faults)
+    shape = reading.read(reading.root / FILE, shapes.UnknownEventsFile)
     if shape is None:
         return ()
-    if shape.owner not in owners:
-        hint = suggestion(shape.owner, sorted(owners))
-        faults.append(
-            Fault(file=FILE, path="owner", sentence=f"names '{shape.owner}', which is not in owners.yaml.{hint}")
-        )
+    reading.owner(FILE, shape.owner)
     for number, line in enumerate(shape.keep):
         for key, names in (("sources", line.sources), ("environments", line.environments)):
             for name in names:
                 if not FOLDER_NAME.fullmatch(name):
-                    sentence = f"names '{name}', which no folder of landing could be called."
-                    faults.append(Fault(file=FILE, path=f"keep.{number}.{key}", sentence=sentence))
+                    sentence = (
+                        f"names '{name}', which no folder of landing could be called; use lower case, digits, _ and -."
+                    )
+                    reading.fault(FILE, f"keep.{number}.{key}", sentence)
     return tuple(
         KeptUnknown(
             sources=tuple(line.sources),

@@ -39,6 +39,11 @@ LONGEST_NAP_SECONDS = 0.004
 looks again every few milliseconds."""
 
 
+CHECKPOINT_PAGES = 16_384
+"""SQLite's log is brought into the file when it holds so many pages, 64 MiB; at 4 MiB, which is usual, every chunk of a
+bulk load brought its pages in by itself, the same ones over and over, and took twice the time."""
+
+
 class State:
     """An open state database; threads may share it, and each process has its own pool, forked or spawned."""
 
@@ -155,6 +160,7 @@ def _open_sqlite(url: URL, where: str) -> State:
             connection.execute("PRAGMA cache_size=-65536")  # 64 MiB: probes of millions of identifiers stay inside
             connection.execute("PRAGMA temp_store=MEMORY")
             if writes:
+                connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
                 connection.execute("PRAGMA busy_timeout=0")  # `begin` below waits by itself
             else:
                 connection.execute("PRAGMA query_only=1")

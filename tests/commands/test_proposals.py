@@ -312,5 +312,49 @@ def test_every_contract_becomes_an_odcs_document(contracts: Path, tmp_path: Path
     run("export", "--as", "odcs", "--to", str(tmp_path))
     printed = list(yaml.safe_load_all(run("export", "--as", "odcs").stdout))
     written = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted(tmp_path.glob("*.odcs.yaml"))]
-    assert printed == written
-    assert len(written) == len(load_contracts(contracts, environment="demo", needs_examples=False).events)
+    assert sorted(printed, key=lambda one: one["id"]) == sorted(written, key=lambda one: one["id"])
+    assert len(written) == len(load_contracts(contracts, environment="demo", needs_examples=False).events) + 1
+    assert [one["id"] for one in written if one["schema"][0]["dataGranularityDescription"].endswith("envelope")] == [
+        "envelope"
+    ]
+
+
+def test_the_envelope_comes_back_from_a_tracking_plan_and_from_its_json_schema(contracts: Path, tmp_path: Path) -> None:
+    before = load_contracts(contracts, environment="demo", needs_examples=False).envelope
+    assert before is not None
+    run("export", "envelope", "--as", "segment", "--to", str(tmp_path))
+    run("export", "envelope", "--as", "json-schema", "--to", str(tmp_path))
+    for file, form in (("tracking_plan.json", "segment"), ("envelope.v1.schema.json", "json-schema")):
+        shutil.rmtree(contracts / "envelope")
+        ended = run("import", str(tmp_path / file), "--as", form, "--write", "--owner", before.owner)
+        assert f"{contracts}/envelope" in ended.stdout.replace("\n", "")
+        after = load_contracts(contracts, environment="demo").envelope  # with its made-up examples, which are tried
+        assert after == before
+
+
+def test_an_envelope_that_is_promised_bars_no_event_of_a_plan(contracts: Path, tmp_path: Path) -> None:
+    run("export", "--as", "segment", "--to", str(tmp_path))
+    shutil.rmtree(contracts / "events" / "page")
+    plan = json.loads((tmp_path / "tracking_plan.json").read_text())
+    plan["rules"] = [rule for rule in plan["rules"] if rule["type"] in ("PAGE", "COMMON")]
+    (tmp_path / "two.json").write_text(json.dumps(plan))
+    before = {path: path.read_bytes() for path in (contracts / "envelope").iterdir()}
+    ended = run("import", str(tmp_path / "two.json"), "--as", "segment", "--write", fine=False)
+    assert ended.exit_code == 1
+    assert "envelope: is promised already" in ended.stderr
+    assert (contracts / "events" / "page" / "v1.yaml").exists()
+    assert {path: path.read_bytes() for path in (contracts / "envelope").iterdir()} == before
+    alone = run("import", str(tmp_path / "two.json"), "--as", "segment", "--event", "envelope", "--write", fine=False)
+    assert isinstance(alone.exception, WrongUse)
+    assert "There is a contract already for envelope" in str(alone.exception)
+    printed = run("import", str(tmp_path / "two.json"), "--as", "segment", "--event", "envelope").stdout
+    assert "# --- envelope/v1.yaml" in printed
+
+
+def test_an_event_that_a_plan_does_not_have_is_told(contracts: Path, tmp_path: Path) -> None:
+    run("export", "--as", "segment", "--to", str(tmp_path))
+    ended = run(
+        "import", str(tmp_path / "tracking_plan.json"), "--as", "segment", "--event", "Product Purchase", fine=False
+    )
+    assert isinstance(ended.exception, WrongUse)
+    assert "Did you mean 'Product Purchased'?" in str(ended.exception)

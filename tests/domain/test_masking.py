@@ -59,6 +59,15 @@ def test_an_event_keeps_its_call_its_name_its_version_and_its_sound_times() -> N
     }
 
 
+def test_a_version_that_is_named_by_its_number_is_shown_and_no_number_of_a_person() -> None:
+    def shown(version: object) -> object:
+        return masked_event({"context": {"protocols": {"event_version": version}}})["context"]["protocols"]
+
+    assert shown(7) == {"event_version": 7}
+    assert shown(4_915_112_345_678) == {"event_version": "<integer>"}
+    assert shown(True) == {"event_version": True}
+
+
 def test_bytes_that_are_no_event_are_shown_as_so_many_bytes() -> None:
     assert shown_payload(b"\xff{", reveal=False) == {"bytes": 2, "begins": "ff7b"}
     assert shown_payload(b'{"a":NaN}', reveal=False) == {"bytes": 9, "begins": b'{"a":NaN}'.hex()}

@@ -102,8 +102,18 @@ def test_without_an_envelope_folder_nothing_more_is_asked(contracts: Path) -> No
 @pytest.mark.parametrize(
     ("file", "key", "said", "fault"),
     [
-        ("contract.yaml", "owner", "platfrm", "owner: names 'platfrm', which is not in owners.yaml. Did you mean"),
-        ("contract.yaml", "consumers", ["crmm"], "consumers: names 'crmm', which is not in owners.yaml. Did you mean"),
+        (
+            "contract.yaml",
+            "owner",
+            "platfrm",
+            "owner: names owner 'platfrm', which is not in owners.yaml. Did you mean",
+        ),
+        (
+            "contract.yaml",
+            "consumers",
+            ["crmm"],
+            "consumers: names owner 'crmm', which is not in owners.yaml. Did you mean",
+        ),
         ("contract.yaml", "pinned", {"web": "v9"}, "pinned.web: names version 'v9', which has no file."),
         ("contract.yaml", "pined", {"web": "v1"}, "is not a key of this file; remove it. Did you mean 'pinned'?"),
         ("contract.yaml", "versions", {"v9": {"lifecycle": "draft"}}, "versions.v9: names version 'v9'"),
@@ -203,7 +213,7 @@ def test_whose_unknown_events_are_kept_is_read(contracts: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "fault"),
     [
-        ({"owner": "platfrom"}, "owner: names 'platfrom', which is not in owners.yaml. Did you mean 'platform'?"),
+        ({"owner": "platfrom"}, "owner: names owner 'platfrom', which is not in owners.yaml. Did you mean 'platform'?"),
         ({"keeps": []}, "is not a key of this file; remove it. Did you mean 'keep'?"),
         ({"keep": [{"sources": ["till"]}]}, "keep.0.why: is missing; add it."),
         ({"keep": [{"sources": [], "why": "x"}]}, "keep.0.sources: "),

@@ -246,6 +246,16 @@ def test_terms_that_contradict_or_lead_nowhere_are_mistakes(contracts: Path, sai
     assert any(fault in one for one in found), found
 
 
+def test_a_day_that_stands_in_no_quotes_is_the_text_that_json_has(contracts: Path) -> None:
+    """YAML would make a date of it, and stop at a day that no calendar has, without saying where."""
+    root = written(contracts, version=with_property("day", type="date"), examples=None)
+    (root / FOLDER / "v1.examples.yaml").write_text(
+        "valid: [{properties: {order_id: AB1, day: 2026-01-31}}]\n"
+        "invalid: [{event: {properties: {order_id: AB1, day: 2026-02-30}}, violates: ['properties.day: type date']}]\n"
+    )
+    assert faults(root) == []
+
+
 @pytest.mark.parametrize(
     ("examples", "fault"),
     [
@@ -257,7 +267,7 @@ def test_terms_that_contradict_or_lead_nowhere_are_mistakes(contracts: Path, sai
         (EXAMPLES | {"valid": []}, "valid: "),
         (EXAMPLES | {"valid": [{"properties": {}}]}, "valid.0: breaks its promise (properties.order_id: required)."),
         (EXAMPLES | {"valid": [{"traits": {}}]}, "valid.0: has no `properties`"),
-        (EXAMPLES | {"valid": [{"properties": {"order_id": date(2026, 1, 1)}}]}, "holds what JSON cannot say"),
+        (EXAMPLES | {"valid": [{"properties": {"order_id": float("nan")}}]}, "holds what JSON cannot say"),
         (
             EXAMPLES | {"invalid": [{"event": {"properties": {}}, "violates": ["properties.order_id: requird"]}]},
             "order_id: requird', which it does not violate. Did you mean 'properties.order_id: required'?",

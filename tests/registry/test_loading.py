@@ -221,7 +221,12 @@ MISTAKES: list[tuple[str, Callable[[Any], None], str, str]] = [
     ("identity.yaml", set_at("kinds", "email", "limit", to=0), "kinds.email.limit", "1"),
     ("identity.yaml", set_at("kinds", "email", "normalise", to=["upper"]), "kinds.email.normalise", "lower"),
     ("owners.yaml", set_at("owners", "shop", "contact", to=None), "owners.shop.contact", "is no text"),
-    ("failure_modes.yaml", set_at("gate", "expired", "owner", to="privcy"), "owner", "Did you mean 'privacy'?"),
+    (
+        "failure_modes.yaml",
+        set_at("gate", "expired", "owner", to="privcy"),
+        "gate.expired.owner",
+        "Did you mean 'privacy'?",
+    ),
     ("failure_modes.yaml", set_at("gate", "expired", "response", to=""), "gate.expired.response", "is too short"),
 ]
 

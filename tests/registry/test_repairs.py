@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from activation_dagster.domain.repairs import MapValues, Rename
+from activation_dagster.domain.repairs import Default, MapValues, Rename
 from activation_dagster.errors import RepairInvalid
 from activation_dagster.registry.repairs import kept_steps, read_repair
 
@@ -19,6 +19,7 @@ steps:
   - recode: {from: latin-1}
   - map_values: {field: properties.age, values: {GONE: null, 7: 8, true: "x"}}
   - rename: {field: [properties, "a.b"], to: c}
+  - default: {field: properties.day, value: 2025-01-01}
 """
 
 FAULTY = """
@@ -30,7 +31,7 @@ steps:
   - cast: {field: properties.c, to: integr}
   - set_version: {to: "3"}
   - default: {field: a, value: .nan}
-  - default: {field: a, value: 2025-01-01}
+  - default: {field: a, value: !!set {b}}
 """
 
 
@@ -42,9 +43,10 @@ def file_of(folder: Path, text: str) -> Path:
 
 def test_keys_keep_their_types_and_what_was_kept_reads_the_same(tmp_path: Path) -> None:
     read = read_repair(file_of(tmp_path, SOUND), owners=["research"])
-    _, values, name = read.repair.steps
+    _, values, name, day = read.repair.steps
     assert values == MapValues(field=("properties", "age"), values=(("GONE", None), (7, 8), (True, "x")))
     assert name == Rename(field=("properties", "a.b"), to="c")
+    assert day == Default(field=("properties", "day"), value="2025-01-01")  # a day is the text that JSON has
     assert str(read.repair.select.seen_from) == "2025-09-18 10:00:00+00:00"
     assert kept_steps(read.content) == read.repair.steps
 
@@ -63,7 +65,7 @@ def test_every_mistake_is_named_at_once_with_what_to_do(tmp_path: Path) -> None:
         "write one of them. Did you mean 'integer'?",
         "steps.2.set_version.to": "is no version; write it as v2.",
         "steps.3.default.value": "is no JSON value; NaN and infinity cannot be sent.",
-        "steps.4.default.value": "is no JSON value; write a date or a time in quotes.",
+        "steps.4.default.value": "is no JSON value; write it in quotes.",
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +20,25 @@ from activation_dagster.domain.contracts import (
     Criticality,
     EventContract,
     EventVersion,
+    Lifecycle,
+    LifecycleState,
     PropertyRule,
     PropertyType,
+    Undeclared,
     judge,
 )
+from activation_dagster.domain.envelope import ENVELOPE, EnvelopeContract, judge_envelope
 from activation_dagster.domain.formats import Format
 from activation_dagster.errors import WrongUse
 from activation_dagster.registry.call_schemas import call_schema, read_json_schema
 from activation_dagster.registry.contract_set import Owner
-from activation_dagster.registry.data_contracts import data_contract
+from activation_dagster.registry.data_contracts import data_contract, envelope_contract
 from activation_dagster.registry.loading import load_contracts
 from activation_dagster.registry.property_schemas import section_schema
 from activation_dagster.registry.segment_plan import read_tracking_plan, tracking_plan
 
-OURS = tuple(
-    load_contracts(Path(__file__).resolve().parent.parent.parent / "contracts", environment="demo").events.values()
-)
+COMMITTED = load_contracts(Path(__file__).resolve().parent.parent.parent / "contracts", environment="demo")
+OURS = tuple(COMMITTED.events.values())
 NUMBERS = (PropertyType.INTEGER, PropertyType.NUMBER)
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_ -]{0,20}", fullmatch=True)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -88,6 +92,57 @@ def contracts(draw: st.DrawFn) -> EventContract:
             EventVersion(version=f"v{number}", properties=tuple(found)) for number, found in enumerate(sets, 1)
         ),
     )
+
+
+@st.composite
+def envelopes(draw: st.DrawFn) -> EnvelopeContract:
+    """Any contract of the envelope, of one to three versions, with names that calls have too."""
+    held = rules() | st.builds(replace, rules(), name=st.sampled_from(["context", "properties", "traits", "type"]))
+    sets = draw(
+        st.lists(st.lists(held, min_size=1, max_size=5, unique_by=lambda rule: rule.name), min_size=1, max_size=3)
+    )
+    return EnvelopeContract(
+        owner=draw(st.from_regex(r"[a-z_]{1,10}", fullmatch=True)),
+        description=draw(texts),
+        versions=tuple(
+            EventVersion(version=f"v{number}", properties=tuple(found)) for number, found in enumerate(sets, 1)
+        ),
+    )
+
+
+def envelope_comes_back(envelope: EnvelopeContract) -> None:
+    """Assert that what judges every envelope says the same after it was a plan's common schema, and a JSON Schema."""
+    plan, lost = tracking_plan([], envelope=envelope)
+    assert [loss.path for loss in lost] == [f"{ENVELOPE}.{one.version}" for one in envelope.versions[:-1]]
+    (planned,), losses = read_tracking_plan(json.loads(json.dumps(plan)))
+    assert losses == []
+    assert (planned.version, planned.owner) == (envelope.current.version, envelope.owner)
+    schema = json.loads(json.dumps(call_schema(envelope, envelope.current)))
+    schemed, losses = read_json_schema(schema, event="")
+    assert losses == []
+    for found in (planned, schemed):
+        assert (found.slug, found.call, found.name) == (ENVELOPE, None, ENVELOPE)
+        assert found.description == envelope.description
+        assert tuple(one.rule for one in found.properties) == envelope.current.properties
+
+
+def test_our_envelope_comes_back_from_a_plans_common_schema_and_from_a_json_schema() -> None:
+    assert COMMITTED.envelope is not None
+    envelope_comes_back(COMMITTED.envelope)
+
+
+@given(envelopes())
+def test_any_envelope_comes_back_from_a_plans_common_schema_and_from_a_json_schema(envelope: EnvelopeContract) -> None:
+    envelope_comes_back(envelope)
+
+
+@given(envelopes(), st.dictionaries(names | st.sampled_from(["type", "context"]), texts | st.none() | st.integers()))
+def test_the_envelopes_json_schema_judges_whole_events_as_the_contract_does(
+    envelope: EnvelopeContract, said: dict[str, Any]
+) -> None:
+    event = said | {rule.name: said.get(rule.name, "a text") for rule in envelope.current.properties[:1]}
+    judged = jsonschema_rs.Draft202012Validator(call_schema(envelope, envelope.current))
+    assert judged.is_valid(event) == (judge_envelope(envelope.current, event) == ())
 
 
 def comes_back(contract: EventContract) -> None:
@@ -188,13 +243,21 @@ PLAN = {
                         "properties": {
                             "$schema": {"const": "http://json-schema.org/draft-07/schema#"},
                             "type": {"const": "object"},
-                            "properties": {
-                                "required": ["context", "traits", "properties"],
-                                "additionalProperties": SECTION,
-                            },
-                            "required": {"items": {"enum": ["context", "traits", "properties"]}},
+                            "properties": {"required": ["context", "traits", "properties"]},
                         },
                     },
+                },
+                # A common schema is of the whole event, any other of its sections.
+                "if": {"properties": {"type": {"const": "COMMON"}}},
+                "else": {
+                    "properties": {
+                        "jsonSchema": {
+                            "properties": {
+                                "properties": {"additionalProperties": SECTION},
+                                "required": {"items": {"enum": ["context", "traits", "properties"]}},
+                            }
+                        }
+                    }
                 },
             },
         }
@@ -260,14 +323,18 @@ DATA_CONTRACT = {
 """The Open Data Contract Standard 3.1, as far as we use it, in our own words."""
 
 
-@given(st.lists(contracts(), max_size=3))
-def test_a_plan_has_the_shape_of_segments_public_api(found: list[EventContract]) -> None:
-    plan, lost = tracking_plan(found)
+@given(
+    st.lists(contracts(), max_size=3), st.none() | envelopes().map(lambda one: replace(one, versions=one.versions[:1]))
+)
+def test_a_plan_has_the_shape_of_segments_public_api(
+    found: list[EventContract], envelope: EnvelopeContract | None
+) -> None:
+    plan, lost = tracking_plan(found, envelope=envelope)
     assert lost == []
     assert [error.message for error in jsonschema_rs.Draft202012Validator(PLAN).iter_errors(plan)] == []
     for rule in plan["rules"]:
         section = "traits" if rule["type"] in ("IDENTIFY", "GROUP") else "properties"
-        promised = rule["jsonSchema"]["properties"][section]
+        promised = rule["jsonSchema"] if rule["type"] == "COMMON" else rule["jsonSchema"]["properties"][section]
         assert set(promised["required"]) <= set(promised["properties"])
         jsonschema_rs.Draft7Validator(rule["jsonSchema"])  # raises where it is no schema
 
@@ -281,6 +348,46 @@ def test_a_data_contract_has_the_shape_of_the_standard(contract: EventContract) 
     (schema,) = document["schema"]
     told = [(one["name"], one["required"]) for one in schema["properties"]]
     assert told == [(rule.name, rule.is_required) for rule in contract.newest.properties]
+
+
+@given(envelopes())
+def test_an_envelopes_data_contract_has_the_shape_of_the_standard(envelope: EnvelopeContract) -> None:
+    document, lost = envelope_contract(envelope, Owner(slug="shop", name="Shop", contact="team:shop"))
+    assert {loss.sentence.split("'")[1] for loss in lost} <= {"is_nullable"}
+    assert [error.message for error in jsonschema_rs.Draft202012Validator(DATA_CONTRACT).iter_errors(document)] == []
+    assert (document["id"], document["version"]) == (ENVELOPE, envelope.current.version)
+    told = [(one["name"], one["required"]) for one in document["schema"][0]["properties"]]
+    assert told == [(rule.name, rule.is_required) for rule in envelope.current.properties]
+
+
+def test_a_data_contract_says_the_terms_and_the_state_of_what_judges() -> None:
+    owner = Owner(slug="shop", name="Shop", contact="team:shop")
+    draft = Lifecycle(state=LifecycleState.DRAFT)
+    old = Lifecycle(state=LifecycleState.DEPRECATED, until=date(2027, 1, 1))
+    versions = (
+        EventVersion(version="v1", properties=(), lifecycle=old),
+        EventVersion(version="v2", properties=(), lifecycle=draft),
+    )
+    document, _ = data_contract(
+        replace(OURS[0], versions=versions, consumers=("crm",), undeclared=Undeclared.DROP), owner
+    )
+    assert (document["version"], document["status"]) == ("v1", "deprecated")
+    terms = {one["property"]: one["value"] for one in document["customProperties"]}
+    assert terms == {
+        "call": "track",
+        "criticality": OURS[0].criticality.value,
+        "consumers": ["crm"],
+        "late_data": "accept",
+        "undeclared": "drop",
+        "compatibility": "full",
+    }
+
+
+def test_a_rule_of_an_event_never_becomes_the_envelope() -> None:
+    comment = "contract=envelope; owner=shop; criticality=standard"
+    rule = {"type": "TRACK", "key": "Envelope", "version": 1, "jsonSchema": {"$comment": comment}}
+    (proposal,), _ = read_tracking_plan({"rules": [rule]})
+    assert (proposal.slug, proposal.call) == ("event_envelope", Call.TRACK)
 
 
 def test_a_call_of_which_segment_has_no_rules_is_told() -> None:
@@ -366,7 +473,6 @@ def test_rules_that_are_no_contract_and_words_of_a_rule_are_told() -> None:
     proposals, losses = read_tracking_plan(plan)
     assert [(one.name, one.version) for one in proposals] == [("Seen", "v1")]
     assert sorted({loss.path for loss in losses}) == [
-        "rules.0",
         "rules.1",
         "rules.2.deprecatedAt",
         "rules.2.jsonSchema.$comment",
@@ -401,7 +507,7 @@ def test_the_older_file_of_typewriter_is_read_too() -> None:
         (Call.IDENTIFY, "identify", "v1", 1),
     ]
     assert proposals[0].description == "It was seen."
-    assert [loss.path for loss in losses] == ["name", "rules.global"]
+    assert [loss.path for loss in losses] == ["name", "rules.global.jsonSchema.properties.context.type"]
 
 
 @pytest.mark.parametrize("document", [None, [], {}, {"rules": 5}, "rules"])
