@@ -63,8 +63,8 @@ def print_report(report: ReentryReport, *, reveal: bool, applied: bool, as_json:
         )
     elif report.segments:
         say(
-            f"{counted(report.passing, 'event')} entered again in {counted(len(report.segments), 'segment')}; the next batch takes "
-            f"them (`activation work`, or the sensor). Kept as act {report.act_id}, see `quarantine log`."
+            f"{counted(report.passing, 'event')} entered again in {counted(len(report.segments), 'segment')}; the next "
+            f"batch takes them (`activation work`, or the sensor). Kept as act {report.act_id}, see `quarantine log`."
         )
     else:
         say("None of them entered again.")
@@ -108,9 +108,8 @@ def print_purge(report: PurgeReport, *, applied: bool) -> None:
     if report.removed:
         say(f"Removed {counted(report.removed, 'event')} for good; kept as act {report.act_id}, see `quarantine log`.")
     if report.entering:
-        say(
-            f"{counted(report.entering, 'event')} stay: some of their batch and reason enter again and are not worked yet."
-        )
+        what = counted(report.entering, "event")
+        say(f"{what} stay: some of their batch and reason enter again and are not worked yet.")
     if report.passed_over:
         say(
             f"Passed over: {', '.join(report.passed_over)}. Somebody works on them, or the lake does not hold what "
