@@ -133,12 +133,17 @@ def _take_message_ids(run: BatchRun) -> None:
 def _accepted_ever(run: BatchRun) -> list[str]:
     """Those of the batch's message ids that may have been accepted since its originals came.
 
-    A repair may come long after the window; when the originals came, the index knew what was accepted before them.
-    Only arrival hours that something came in since then are read, and of them one column.
+    A repair may come long after the window; when the originals came, the index knew what was accepted before them, and
+    what was accepted in hours inside the batch's own window it knows now. Only the arrival hours between these that
+    something came into are read, and of them one column.
     """
+    window = run.places.dedupe_window
     with run.places.state.read() as connection:
         first = first_original(connection, run.batch.segments)
-        hours = None if first is None else hours_since(connection, first, window=run.places.dedupe_window)
+        known_from = run.batch.arrival_hour - window
+        hours = None if first is None else hours_since(connection, first, window=window, before=known_from)
+    if hours == []:
+        return []
     accepted = closed_rows(run.places, VALIDATED, Phase.VALIDATED, hours=hours)
     run.engine.make(
         "asked_ids",

@@ -139,15 +139,18 @@ def finished_in(connection: Connection, hours: Sequence[datetime]) -> list[str]:
     return [row[0] for row in rows]
 
 
-def hours_since(connection: Connection, since: datetime, *, window: timedelta) -> list[datetime]:
-    """Arrival hours of the batches planned since an instant, and of all that arrived since a window before it.
+def hours_since(connection: Connection, since: datetime, *, window: timedelta, before: datetime) -> list[datetime]:
+    """Arrival hours `before` an hour of the batches planned since an instant, and of all a window before it or later.
 
     A late copy of an old hour is planned when it comes, whatever its hour; so both count.
     """
     earliest = since - window - timedelta(hours=1)  # an hour's folder also holds what came at its end
     rows = connection.execute(
         select(batches.c.arrival_hour)
-        .where(or_(batches.c.arrival_hour >= micros(earliest), batches.c.planned_at >= micros(since)))
+        .where(
+            batches.c.arrival_hour < micros(before),
+            or_(batches.c.arrival_hour >= micros(earliest), batches.c.planned_at >= micros(since)),
+        )
         .distinct()
         .order_by(batches.c.arrival_hour)
     )
