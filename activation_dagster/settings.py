@@ -112,6 +112,8 @@ class Settings(BaseSettings):
     collector_max_batch_events: Annotated[int, Field(ge=1, description="Write a whole number, 1 or more.")] = 2_500
     collector_seal_seconds: Annotated[float, Field(gt=0, le=600, description="Write seconds, at most 600.")] = 1.0
     collector_seal_bytes: Annotated[int, Field(ge=1, description="Write whole bytes, 1 or more.")] = 8 * _MEBIBYTE
+    collector_shed_bytes: Annotated[int, Field(ge=1, description="Write whole bytes, 1 or more.")] = 8 * _MEBIBYTE
+    collector_shed_seconds: Annotated[float, Field(gt=0, le=600, description="Write seconds, at most 600.")] = 2.5
     collector_client_address: Annotated[
         Literal["off", "truncated", "full"], Field(description="Write off, truncated or full.")
     ] = "truncated"

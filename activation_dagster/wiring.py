@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from activation_dagster.destinations.tracking_api import TrackingApi
-    from activation_dagster.pipeline.forward import Target
+    from activation_dagster.pipeline.forward_status import ForwardStatus, Target
     from activation_dagster.sources.collector.app import Collector
     from activation_dagster.sources.webhook import WebhookSource
 
@@ -125,10 +125,15 @@ def open_receivers(settings: Settings, environ: Mapping[str, str]) -> Generator[
 
 def forward_targets(sources: Mapping[str, Source], environment: str) -> dict[Target, str]:
     """Where the sources of an environment are sent on, and the variable that holds the key there."""
-    from activation_dagster.pipeline.forward import Target
+    from activation_dagster.pipeline.forward_status import Target
 
     return {
-        Target(source=source.name, address=source.forward.to): source.forward.key
+        Target(
+            source=source.name,
+            address=source.forward.to,
+            purpose=source.forward.purpose,
+            channel=source.forward.channel,
+        ): source.forward.key
         for source in sources.values()
         if source.environment == environment and source.forward is not None
     }
@@ -136,6 +141,7 @@ def forward_targets(sources: Mapping[str, Source], environment: str) -> dict[Tar
 
 def collector_of(settings: Settings, *, workers: int = 1, clock: Callable[[], datetime] = utc_now) -> Collector:
     """The collector of an installation, for every environment that a source names. Raises ContractsInvalid."""
+    from activation_dagster.domain.shedding import PressureLimits
     from activation_dagster.registry.front_desk import FrontDesk
     from activation_dagster.sources.collector.app import Collector, CollectorLimits
     from activation_dagster.sources.collector.appender import Appender, AppenderLimits
@@ -154,6 +160,17 @@ def collector_of(settings: Settings, *, workers: int = 1, clock: Callable[[], da
             return None
         return {"messageId": found.message_id, "status": found.status, "reason": found.reason}
 
+    def forwards() -> list[ForwardStatus]:
+        from activation_dagster.pipeline.forward_status import forward_status
+        from activation_dagster.registry.source_files import load_sources
+
+        found: list[ForwardStatus] = []
+        sources = load_sources(settings.contracts)
+        for environment in sorted({one.environment for one in sources.values() if one.forward is not None}):
+            with open_places(settings.in_environment(environment), clock=clock) as places:
+                found += [forward_status(places, target) for target in forward_targets(sources, environment)]
+        return found
+
     return Collector(
         appender=Appender(
             landing_of,
@@ -164,12 +181,16 @@ def collector_of(settings: Settings, *, workers: int = 1, clock: Callable[[], da
         ),
         desk=FrontDesk(settings.contracts),
         receipts=receipt,
+        forwards=forwards,
         limits=CollectorLimits(
             max_event_bytes=settings.collector_max_event_bytes,
             max_batch_bytes=settings.collector_max_batch_bytes,
             max_batch_events=settings.collector_max_batch_events,
             client_address=settings.collector_client_address,
             workers=workers,
+            pressure=PressureLimits(
+                waiting_bytes=settings.collector_shed_bytes, waiting_seconds=settings.collector_shed_seconds
+            ),
         ),
         clock=clock,
     )

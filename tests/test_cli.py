@@ -34,7 +34,7 @@ __all__ = ["dialect", "migrated_sqlite", "new_state_url", "postgres"]
 HEAVY = ("dagster", "sqlalchemy", "duckdb", "deltalake", "pyarrow", "pandas", "numpy", "pydantic", "httpx", "alembic")
 KEYS = {
     "received", "accepted", "duplicate", "quarantined", "shed", "profiles", "audiences", "decisions", "sent",
-    "refused", "pending", "quarantined_by_reason", "refused_by_reason", "conserved",
+    "refused", "pending", "quarantined_by_reason", "shed_by_reason", "refused_by_reason", "conserved",
 }  # fmt: skip
 
 

@@ -30,6 +30,7 @@ OWNED: dict[type[StrEnum], str] = {
     reasons.SendFailure: "send",
     reasons.HoldReason: "hold",
     reasons.ForwardFailure: "forward",
+    reasons.ShedReason: "shed",
     reasons.IncidentKind: "incident",
 }
 """Each kind of reason code, and the group of failure_modes.yaml that owns it."""

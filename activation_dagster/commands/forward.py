@@ -5,29 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from activation_dagster.commands.forward_loops import Forwarders, told
 from activation_dagster.commands.installation import places_of, read_settings
 from activation_dagster.commands.printing import AsJson, end, plain, print_json, say, warn
-from activation_dagster.errors import ActivationError, RetryLater, StopTheDestination, WrongUse
+from activation_dagster.errors import RetryLater, StopTheDestination, WrongUse
 
 if TYPE_CHECKING:
     from activation_dagster.destinations.tracking_api import TrackingApi
-    from activation_dagster.pipeline.forward import ForwardReport, Target
+    from activation_dagster.pipeline.forward_status import Target
     from activation_dagster.pipeline.places import Places
-
-PAUSE_SECONDS = 1.0
-"""Between two looks at landing."""
-
-TROUBLE_SECONDS = 60.0
-"""Until a receiver that refused the key, or a landing that could not be read, is tried again."""
-
-LOOKS_A_FULL_ONE = 300
-"""So many looks at the last hours stand between two looks at everything."""
 
 TRIES_ONCE = 5
 
@@ -43,7 +34,10 @@ def forward(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send the events of sources that name a `forward` in contracts/sources.yaml on, keeping their messageIds."""
+    """Send the events of sources that name a `forward` in contracts/sources.yaml on, keeping their messageIds.
+
+    A `forward` that is changed, added or taken away is seen without a restart.
+    """
     from datetime import UTC
 
     from activation_dagster.wiring import open_receivers
@@ -65,12 +59,8 @@ def forward(
             )
         if once:
             _once(places, receivers, stopped, since=begins, as_json=as_json)
-        with ThreadPoolExecutor(max_workers=len(receivers), thread_name_prefix="forward") as pool:
-            loops = [pool.submit(_loop, places, target, its, stopped, begins) for target, its in receivers.items()]
-            wait(loops, return_when=FIRST_EXCEPTION)
-            stopped.set()  # what nobody foresaw ends all, and is told
-            for loop in loops:
-                loop.result()
+    with places_of(settings) as places:
+        Forwarders(places, os.environ, since=begins).run(stopped)
 
 
 def _once(
@@ -95,38 +85,9 @@ def _once(
             trouble = str(error)
         answers.append({"source": target.source, "to": target.address, **plain(report), "trouble": trouble})
         if not as_json:
-            say(_told(target, report))
+            say(told(target, report))
             if trouble:
                 warn(trouble)
     if as_json:
         print_json(answers)
     end(found=any(answer["trouble"] for answer in answers))
-
-
-def _loop(
-    places: Places, target: Target, receiver: TrackingApi, stopped: threading.Event, since: datetime | None
-) -> None:
-    """Send on until stopped; one target's trouble is its own."""
-    from activation_dagster.pipeline.forward import Pace
-    from activation_dagster.pipeline.forward import forward as send_on
-
-    looks = 0
-    while not stopped.is_set():
-        pause = PAUSE_SECONDS
-        try:
-            is_full = looks % LOOKS_A_FULL_ONE == 0
-            report = send_on(places, target, receiver, Pace(wait=stopped.wait), since=since, is_full=is_full)
-            looks += 1
-            if report.segments:
-                say(_told(target, report))
-        except ActivationError as error:
-            warn(f"{target.source}: {error}")
-            pause = TROUBLE_SECONDS
-        stopped.wait(pause)
-
-
-def _told(target: Target, report: ForwardReport) -> str:
-    return (
-        f"Source '{target.source}' to {target.address}: {report.segments:,} segments, {report.sent:,} events sent, "
-        f"{report.withheld:,} withheld, {report.refused:,} refused for good."
-    )

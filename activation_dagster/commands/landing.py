@@ -100,7 +100,7 @@ def status_of(
     source: Source,
     as_json: AsJson = False,
 ) -> None:
-    """What became of an event: pending, accepted, duplicate or quarantined, with its reason."""
+    """What became of an event: pending, accepted, duplicate, quarantined or shed, with its reason."""
     from activation_dagster.pipeline.receipts import event_receipt
 
     with opened() as places:

@@ -8,13 +8,13 @@ from activation_dagster.commands.installation import opened
 from activation_dagster.commands.printing import AsJson, counted, end, plain, print_json, print_table, say, shown
 
 if TYPE_CHECKING:
-    from activation_dagster.pipeline.forward import ForwardStatus
+    from activation_dagster.pipeline.forward_status import ForwardStatus
     from activation_dagster.pipeline.watch import Totals
 
 
 def status(*, as_json: AsJson = False) -> None:
     """Count everything: events, profiles, decisions, sends, and the two sums. Exit 1 when a sum is broken."""
-    from activation_dagster.pipeline.forward import forward_status
+    from activation_dagster.pipeline.forward_status import forward_status
     from activation_dagster.pipeline.watch import totals
     from activation_dagster.registry.source_files import load_sources
     from activation_dagster.state import halts
@@ -46,12 +46,16 @@ def status(*, as_json: AsJson = False) -> None:
 
 def _print_forwards(forwards: list[ForwardStatus]) -> None:
     for at in forwards:
+        why = ", ".join(f"{events:,} {reason}" for reason, events in at.withheld_by_reason.items())
         say(
-            f"Source '{at.source}' is sent on to {at.address}: {at.sent:,} events sent, {at.withheld:,} withheld, "
-            f"{at.refused:,} refused for good; {at.waiting_segments:,} segments wait, {at.lag_seconds:,.0f} s behind."
+            f"Source '{at.source}' is sent on to {at.address}: {at.sent:,} events sent, {at.withheld:,} withheld"
+            f"{f' ({why})' if why else ''}, {at.refused:,} refused for good; {at.waiting_segments:,} segments wait, "
+            f"{at.lag_seconds:,.0f} s behind."
             if at.begun
             else f"Source '{at.source}' is to be sent on to {at.address}, and nobody has begun: `activation forward`."
         )
+        if at.is_stale:
+            say("  Nobody has looked after it for two minutes: does `activation forward` run?")
 
 
 def _print(environment: str, found: Totals, incidents: int, halted: list[str]) -> None:
@@ -69,6 +73,7 @@ def _print(environment: str, found: Totals, incidents: int, halted: list[str]) -
             ("quarantined", found.quarantined),
             *((f"  {reason}", count) for reason, count in found.quarantined_by_reason.items()),
             ("shed", found.shed),
+            *((f"  {reason}", count) for reason, count in found.shed_by_reason.items()),
         ],
     )
     print_table(

@@ -93,7 +93,9 @@ def rows_of(totals: Totals, outcome: Outcome) -> list[tuple[str, str]]:
         ("  quarantined", f"{totals.quarantined:,}"),
     ]
     rows += [(f"    {reason}", f"{count:,}") for reason, count in totals.quarantined_by_reason.items()]
-    rows += [("  shed", f"{totals.shed:,}"), ("profiles", f"{totals.profiles:,}")]
+    rows += [("  shed", f"{totals.shed:,}")]
+    rows += [(f"    {reason}", f"{count:,}") for reason, count in totals.shed_by_reason.items()]
+    rows += [("profiles", f"{totals.profiles:,}")]
     rows += [(f"audience {name}", f"{size:,}") for name, size in totals.audiences.items()]
     rows += [
         ("decisions", f"{totals.decisions:,}"),

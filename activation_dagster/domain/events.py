@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from activation_dagster.domain.contracts import Call
-from activation_dagster.domain.reasons import QuarantineReason
+from activation_dagster.domain.reasons import QuarantineReason, ShedReason
 from activation_dagster.domain.times import read_instant
 
 MAX_MESSAGE_ID = 100
@@ -22,6 +22,9 @@ COLLECTOR = "collector"
 """The key under which the collector says what it knows of an event: always the first of a line that it wrote."""
 REFUSED = (QuarantineReason.TOO_LARGE, QuarantineReason.TOO_MANY)
 """What the collector alone can know: it is said under `collector.refused`, the first key there."""
+
+SHED = "shed"
+"""Where the collector says that it shed an event, the first key of what it says: the line is then all there is."""
 
 
 def occurred_at(
@@ -65,9 +68,19 @@ def envelope_fault(event: Mapping[str, Any]) -> QuarantineReason | None:
 
 def refused_on_arrival(event: Mapping[str, Any]) -> QuarantineReason | None:
     """Why the collector landed an event to wait, whatever it says. Heard only where the collector speaks first."""
+    said = _said_first(event, "refused")
+    return next((reason for reason in REFUSED if reason.value == said), None)
+
+
+def shed_on_arrival(event: Mapping[str, Any]) -> ShedReason | None:
+    """Why the collector shed an event, or None; heard only where the collector speaks first."""
+    said = _said_first(event, SHED)
+    return next((reason for reason in ShedReason if reason.value == said), None)
+
+
+def _said_first(event: Mapping[str, Any], name: str) -> Any:
+    """What the collector says under `name`, where it is the first thing in the line and that the first it says."""
     if next(iter(event), None) != COLLECTOR or not isinstance(event[COLLECTOR], dict):
         return None
     said = cast("dict[str, Any]", event[COLLECTOR])
-    if next(iter(said), None) != "refused":
-        return None
-    return next((reason for reason in REFUSED if reason.value == said["refused"]), None)
+    return said[name] if next(iter(said), None) == name else None

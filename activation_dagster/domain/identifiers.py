@@ -135,6 +135,18 @@ class IdentifierKind:
             return LinkRefusal.INVALID_VALUE
         return value
 
+    def readings(self, raws: Iterable[str]) -> list[str | None]:
+        """`read` of many values, with all that does not depend on the value done once."""
+        if self.valid is not None or not set(self.normalise) <= {"trim", "lower"}:
+            return [self.read(raw) for raw in raws]
+        values = [raw.strip() for raw in raws] if "trim" in self.normalise else list(raws)
+        if "lower" in self.normalise:
+            values = [value.lower() for value in values]
+        blocked = {"", *self.blocked_values}
+        for search in (re.compile(pattern).search for pattern in self.blocked_patterns):
+            blocked.update(value for value in values if search(value))
+        return [None if value in blocked else value for value in values]
+
     def _is_blocked(self, value: str) -> bool:
         if value == "" or value in self.blocked_values:
             return True

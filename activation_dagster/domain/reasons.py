@@ -34,6 +34,13 @@ class QuarantineReason(StrEnum):
     TOO_LATE = "too_late"
 
 
+class ShedReason(StrEnum):
+    """Why an event was dropped as it arrived; a line in landing says so."""
+
+    OVERLOAD = "shed_overload"
+    RATE_LIMIT = "shed_rate_limit"
+
+
 class DuplicateCause(StrEnum):
     """Where the first event with the same messageId was seen."""
 
@@ -106,6 +113,7 @@ class ForwardFailure(StrEnum):
 
     TOO_LARGE_TO_FORWARD = "too_large_to_forward"
     REFUSED_BY_RECEIVER = "refused_by_receiver"
+    NOT_ACCEPTED = "not_accepted"
 
 
 class IncidentKind(StrEnum):

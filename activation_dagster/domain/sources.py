@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from activation_dagster.domain.shedding import Sheddable
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceKey:
@@ -36,11 +38,14 @@ class Webhook:
 class Forward:
     """Where all events of a source are sent on: a Tracking API, such as https://api.segment.io, or another collector.
 
-    `key` names the environment variable that holds the write key there.
+    `key` names the environment variable that holds the write key there. With a `purpose`, only events of people go who
+    allow it now: over `channel` where one is named, else over one of its channels and with a *no* to none.
     """
 
     to: str
     key: str
+    purpose: str | None = None
+    channel: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +53,8 @@ class Source:
     """Where events come from. Its name is its folder in the landing of its one environment.
 
     Empty `events` (slugs of event contracts) mean all. `pinned` gives the version that judges an event
-    which names none. `events_per_second` is refused beyond (429), None means no limit.
+    which names none. Beyond `events_per_second` (None: no limit) what may be shed is shed, and where
+    that is not enough a request is refused (429). `shed` says how far events of this source may be shed at all.
     """
 
     name: str
@@ -58,6 +64,7 @@ class Source:
     events: tuple[str, ...] = ()
     pinned: Mapping[str, str] = field(default_factory=dict[str, str])
     events_per_second: float | None = None
+    shed: Sheddable = Sheddable.BEST_EFFORT
     keys: tuple[SourceKey, ...] = ()
     webhook: Webhook | None = None
     forward: Forward | None = None

@@ -45,7 +45,7 @@ INGESTED = LakeTable(
         Column("anonymous_id", "VARCHAR", "anonymousId as sent"),
         Column("occurred_at", "TIMESTAMP", "When it happened, corrected for clock skew"),
         Column("received_at", "TIMESTAMP", "When it was received"),
-        Column("fault", "VARCHAR", "Why it cannot be read or routed, where it cannot"),
+        Column("fault", "VARCHAR", "Why it cannot be read or routed, or was shed"),
         Column("payload", "VARCHAR", "The event as received; empty where it is not text"),
     ),
 )

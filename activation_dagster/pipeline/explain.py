@@ -31,6 +31,7 @@ from activation_dagster.pipeline.people import (
     person_named,
 )
 from activation_dagster.pipeline.places import Places
+from activation_dagster.pipeline.shed_counts import shed_text
 from activation_dagster.state.batches import load_batch
 from activation_dagster.state.sends import Send
 from activation_dagster.state.subjects import Cluster, cluster_of
@@ -161,9 +162,10 @@ def _no_candidate(places: Places, person: Cluster, workflow_id: str, *, reveal: 
         consent = consent_then(connection, contracts, workflow, person, NO_LIMIT, now)
         rule = contracts.audiences[workflow.audience_id]
         audience = audience_then(connection, rule, person, NO_LIMIT, now, reveal=reveal)
+        shed = shed_text(connection, contracts, workflow, rule)
     return Explanation(
         sentence=f"Nothing was decided: there never was an {trigger_text(workflow)} of this person, so workflow "
-        f"'{workflow_id}' had no candidate. What follows is as of today.",
+        f"'{workflow_id}' had no candidate.{shed} What follows is as of today.",
         decision=None,
         batch=None,
         trigger=None,

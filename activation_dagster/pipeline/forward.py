@@ -7,16 +7,15 @@ messageIds, and the receiver knows them.
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, cast
 
-from activation_dagster.destinations.tracking_api import Answer, Receiver
-from activation_dagster.domain.batches import Provenance
-from activation_dagster.domain.events import COLLECTOR
+from activation_dagster.destinations.tracking_api import Answer, Receiver, Replied
+from activation_dagster.domain.events import COLLECTOR, shed_on_arrival
 from activation_dagster.domain.forwarding import (
     MAX_BATCH_BYTES,
     MAX_BATCH_EVENTS,
@@ -33,27 +32,20 @@ from activation_dagster.domain.reasons import ForwardFailure, QuarantineReason
 from activation_dagster.domain.times import read_instant
 from activation_dagster.errors import RetryLater, StopTheDestination
 from activation_dagster.pipeline.contracts_in_force import contracts_in_force
+from activation_dagster.pipeline.forward_consent import ConsentOfSegment, consented_segments
+from activation_dagster.pipeline.forward_status import Target, waiting_for
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.plan import recent
 from activation_dagster.registry.arrival import ArrivalJudge
-from activation_dagster.state import archives, forwards
+from activation_dagster.registry.contract_set import ContractSet
+from activation_dagster.state import forwards
 from activation_dagster.state.forwards import Step
 
 LINES_AT_ONCE = 2_500
 """So many lines are judged before a batch goes; no more of a segment is done again after a crash."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Where the events of a source go: the base address of a Tracking API."""
-
-    source: str
-    address: str
-
-    @property
-    def target_id(self) -> str:
-        """Another address is another target, which begins anew."""
-        return hashlib.sha256(f"{self.source}\x1f{self.address}".encode()).hexdigest()[:32]
+LOOK_SECONDS = 30.0
+"""While a receiver is waited for, so often it is written down that somebody looks after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,29 +59,13 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForwardReport:
-    """What one pass did: segments finished, and events by what became of them."""
+    """What one pass did: segments finished, and events by what became of them; `withheld_by_reason` says why."""
 
     segments: int = 0
     sent: int = 0
     withheld: int = 0
+    withheld_by_reason: Mapping[str, int] = field(default_factory=dict[str, int])
     refused: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForwardStatus:
-    """Where a target stands: `lag_seconds` is the age of the oldest segment that is not done, 0 where all are.
-
-    `begun` is False where nobody has ever sent anything on to it. Events are counted since then.
-    """
-
-    source: str
-    address: str
-    begun: bool
-    waiting_segments: int
-    lag_seconds: float
-    sent: int
-    withheld: int
-    refused: int
 
 
 def forward(
@@ -103,12 +79,15 @@ def forward(
 ) -> ForwardReport:
     """Send on everything that waits for a target, oldest first; returns when nothing waits or `pace` says to stop.
 
-    A target begins with the segments sealed at or after `since`, or now. What breaks its contract waits in
-    quarantine and is not sent on; nor is what an archive brought that was no live way in. With `is_full`, segments of
-    any age are looked for, else those of the last hours. Raises LeaseHeld while another process does the same,
-    RetryLater where a batch was tried `most_tries` times, StopTheDestination where the key or the address is refused.
+    A target begins with the segments sealed at or after `since`, or now. What was shed, or breaks its contract and so
+    waits in quarantine, is not sent on; nor is what an archive brought that was no live way in. Where the target names
+    a purpose, a segment goes when its batch knows whose its events are, and only events of people go who allow it at
+    that moment. With `is_full`, segments of any age are looked for, else those of the last hours. Raises LeaseHeld
+    while another process does the same, RetryLater where a batch was tried `most_tries` times, StopTheDestination
+    where the key or the address is refused.
     """
-    with places.landing.held(f"forward-{target.target_id}"):
+    with places.landing.held(target.work):
+        places.landing.note(target.work, places.clock())
         with places.state.write() as connection:
             began = forwards.begin_target(
                 connection,
@@ -117,58 +96,21 @@ def forward(
                 address=target.address,
                 since=since or places.clock(),
             )
+        contracts = contracts_in_force(places).contracts
         work = _Forwarding(
             places=places,
             target=target,
             receiver=receiver,
             pace=pace,
-            judge=ArrivalJudge(contracts_in_force(places).contracts),
+            contracts=contracts,
+            judge=ArrivalJudge(contracts),
         )
         look_from = began if is_full else max(began, recent(places.clock()))
-        for segment, lines_done in _waiting(places, target, began=began, look_from=look_from):
-            if not work.send_on(segment, lines_done):
+        waiting = waiting_for(places, target, began=began, look_from=look_from)
+        for segment, lines_done, consent in work.ready(waiting):
+            if not work.send_on(segment, lines_done, consent):
                 break
         return work.report
-
-
-def forward_status(places: Places, target: Target) -> ForwardStatus:
-    """Where a target stands, by state and landing."""
-    with places.state.read() as connection:
-        began = forwards.since_of(connection, target.target_id)
-        sent, withheld, refused = forwards.counts_of(connection, target.target_id)
-    waiting = (
-        [] if began is None else [segment for segment, _ in _waiting(places, target, began=began, look_from=began)]
-    )
-    oldest = min((segment.sealed_at for segment in waiting), default=None)
-    return ForwardStatus(
-        source=target.source,
-        address=target.address,
-        begun=began is not None,
-        waiting_segments=len(waiting),
-        lag_seconds=0.0 if oldest is None else max(0.0, (places.clock() - oldest).total_seconds()),
-        sent=sent,
-        withheld=withheld,
-        refused=refused,
-    )
-
-
-def _waiting(places: Places, target: Target, *, began: datetime, look_from: datetime) -> list[tuple[Segment, int]]:
-    """Segments that are not done, in arrival order, each with the lines that are."""
-    hour = look_from.replace(minute=0, second=0, microsecond=0)
-    found = [
-        segment
-        for segment in places.landing.segments(since=hour)
-        if segment.source == target.source and segment.sealed_at >= began - timedelta(milliseconds=1)
-    ]
-    with places.state.read() as connection:
-        progress = forwards.progress_of(connection, target.target_id, [segment.segment_id for segment in found])
-        told = archives.provenances(connection, found)
-    return [
-        (segment, progress.get(segment.segment_id, (0, False))[0])
-        for segment in found
-        if not progress.get(segment.segment_id, (0, False))[1]
-        and told.get((segment.source, segment.segment_id)) is not Provenance.BACKFILL
-    ]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -177,16 +119,41 @@ class _Forwarding:
     target: Target
     receiver: Receiver
     pace: Pace
+    contracts: ContractSet
     judge: ArrivalJudge
     report: ForwardReport = field(default_factory=ForwardReport)
 
-    def send_on(self, segment: Segment, lines_done: int) -> bool:
+    def ready(self, waiting: Sequence[tuple[Segment, int]]) -> list[tuple[Segment, int, ConsentOfSegment | None]]:
+        """The segments that may go now, each with who asks about consent, where a purpose is named."""
+        if self.target.purpose is None:
+            return [(segment, lines_done, None) for segment, lines_done in waiting]
+        with self.places.state.read() as connection:
+            batches = consented_segments(connection, [segment for segment, _ in waiting])
+        return [
+            (
+                segment,
+                lines_done,
+                ConsentOfSegment(
+                    places=self.places,
+                    rules=self.contracts.consent,
+                    purpose=self.target.purpose,
+                    channel=self.target.channel,
+                    segment=segment,
+                    batch_id=batches[segment.source, segment.segment_id],
+                ),
+            )
+            for segment, lines_done in waiting
+            if (segment.source, segment.segment_id) in batches
+        ]
+
+    def send_on(self, segment: Segment, lines_done: int, consent: ConsentOfSegment | None) -> bool:
         """Send on the rest of a segment; False where it was stopped before its end."""
         content = self.places.landing.read(segment)
         lines = content.removesuffix(b"\n").split(b"\n")
         for first in range(lines_done, len(lines), LINES_AT_ONCE):
+            self.places.landing.note(self.target.work, self.places.clock())
             chunk = lines[first : first + LINES_AT_ONCE]
-            step = self._chunk(segment, first, chunk)
+            step = self._chunk(segment, first, chunk, consent)
             if step is None:
                 return False
             step = replace(step, lines_done=first + len(chunk), is_last=first + len(chunk) >= len(lines))
@@ -194,102 +161,128 @@ class _Forwarding:
             with self.places.state.write() as connection:
                 forwards.advance(connection, self.target.target_id, segment.segment_id, step, now=self.places.clock())
             self.places.at("forward.recorded")
-            self.report = replace(
-                self.report,
-                segments=self.report.segments + step.is_last,
-                sent=self.report.sent + step.sent,
-                withheld=self.report.withheld + step.withheld,
-                refused=self.report.refused + len(step.refused),
-            )
+            self._add(step)
         return True
 
-    def _chunk(self, segment: Segment, first: int, lines: list[bytes]) -> Step | None:
+    def _add(self, step: Step) -> None:
+        withheld = Counter(self.report.withheld_by_reason)
+        withheld.update(step.withheld)
+        self.report = ForwardReport(
+            segments=self.report.segments + step.is_last,
+            sent=self.report.sent + step.sent,
+            withheld=withheld.total(),
+            withheld_by_reason=dict(withheld),
+            refused=self.report.refused + len(step.refused),
+        )
+
+    def _chunk(self, segment: Segment, first: int, lines: list[bytes], consent: ConsentOfSegment | None) -> Step | None:
         """Send on some lines; what became of them, or None where it was stopped."""
         ready: list[Outgoing] = []
         refused: dict[str, tuple[str, int]] = {}
-        withheld = 0
+        withheld: Counter[str] = Counter()
         for place, line in enumerate(lines, start=first + 1):
             if not line.strip():
                 continue  # a blank line is no event
             found = self._read(segment, place, line)
-            if found is None:
-                withheld += 1
+            if isinstance(found, str):
+                withheld[found] += 1
             elif len(found.body) > MAX_EVENT_BYTES:
                 refused[found.event_id] = (ForwardFailure.TOO_LARGE_TO_FORWARD.value, 0)
             else:
                 ready.append(found)
+        if consent is not None and ready:
+            consent.look_up([found.event_id for found in ready])
         sent = 0
         for batch in in_batches(ready, max_bytes=MAX_BATCH_BYTES, max_events=MAX_BATCH_EVENTS):
-            told = self._deliver(batch)
+            told = self._deliver(batch, consent)
             if told is None:
                 return None
-            sent += len(batch) - len(told)
-            refused |= told
+            sent += told.sent
+            refused |= told.refused
+            withheld.update(told.withheld)
         return Step(lines_done=0, sent=sent, withheld=withheld, refused=refused, is_last=False)
 
-    def _read(self, segment: Segment, place: int, line: bytes) -> Outgoing | None:
-        """The event of a line, or None where it waits in quarantine."""
+    def _read(self, segment: Segment, place: int, line: bytes) -> Outgoing | str:
+        """The event of a line, or the reason for which it is not sent on: it was shed, or waits in quarantine."""
         event = read_event(line)
         if isinstance(event, QuarantineReason):
-            return None
+            return event.value
         received = event.get("receivedAt")
         received_at = (read_instant(received) if isinstance(received, str) else None) or segment.sealed_at
-        if _refused_on_arrival(event) or self.judge(event, source=segment.source, received_at=received_at) is not None:
-            return None
+        why = (
+            shed_on_arrival(event)
+            or _refused_on_arrival(event)
+            or self.judge(event, source=segment.source, received_at=received_at)
+        )
+        if why:
+            return str(why)
         return outgoing(event, event_id=event_id(segment.segment_id, place), received_at=received_at)
 
-    def _deliver(self, batch: list[Outgoing]) -> dict[str, tuple[str, int]] | None:
-        """Send a batch until it is taken; the events that are refused for good, or None where it was stopped.
+    def _deliver(self, batch: list[Outgoing], consent: ConsentOfSegment | None) -> Step | None:
+        """Send a batch until it is taken, or None where it was stopped.
 
-        A batch that is refused is halved until the guilty events are alone: those beside them still go.
+        A batch that is refused is halved until the guilty events are alone: those beside them still go. Before each
+        try consent is read again, because a *no* may have come while a receiver was waited for.
         """
         refused: dict[str, tuple[str, int]] = {}
+        withheld: Counter[str] = Counter()
+        sent = attempt = 0
         waiting = [batch]
         while waiting:
-            part = waiting.pop()
-            status = self._until_answered(part)
-            if status is None:
+            if self.pace.wait(0):
                 return None
-            if status and len(part) == 1:
-                refused[part[0].event_id] = (ForwardFailure.REFUSED_BY_RECEIVER.value, status)
-            elif status:
-                middle = len(part) // 2
-                waiting += [part[middle:], part[:middle]]
-        return refused
-
-    def _until_answered(self, part: list[Outgoing]) -> int | None:
-        """0 where a batch was taken, the status where it is refused for good, None where it was stopped."""
-        for attempt in self._attempts():
+            part = _allowed(waiting.pop(), consent, withheld)
+            if not part:
+                continue
             replied = self.receiver.post([event.body for event in part], sent_at=said(self.places.clock()))
+            if replied.answer is Answer.LATER:
+                attempt += 1
+                if self._waited_out(replied, attempt):
+                    return None
+                waiting.append(part)
+                continue
+            attempt = 0
             if replied.answer is Answer.TAKEN:
-                return 0
-            if replied.answer is Answer.REFUSED:
-                return replied.status
-            if replied.answer is Answer.STOPPED:
+                sent += len(part)
+            elif replied.answer is Answer.STOPPED:
                 raise StopTheDestination(
                     f"Events are refused with status {replied.status}, by {self.target.address}. "
                     f"Mend address or key under sources.{self.target.source}.forward; nothing is lost meanwhile."
                 )
-            if attempt == self.pace.most_tries:
-                raise RetryLater(
-                    f"Events could not be sent on after {attempt} tries (status {replied.status or 'none'}), to "
-                    f"{self.target.address}. Try again later; nothing is lost meanwhile."
-                )
-            delay = back_off(attempt, jitter=self.pace.jitter(), retry_after=replied.retry_after_seconds)
-            if self.pace.wait(delay.total_seconds()):
-                return None
-        return None
+            elif len(part) == 1:
+                refused[part[0].event_id] = (ForwardFailure.REFUSED_BY_RECEIVER.value, replied.status)
+            else:
+                middle = len(part) // 2
+                waiting += [part[middle:], part[:middle]]
+        return Step(lines_done=0, sent=sent, withheld=withheld, refused=refused, is_last=False)
 
-    def _attempts(self) -> Iterator[int]:
-        attempt = 0
-        while True:
-            attempt += 1
-            if self.pace.wait(0):
-                return
-            yield attempt
+    def _waited_out(self, replied: Replied, attempt: int) -> bool:
+        """Wait before the next try; whether it was stopped meanwhile."""
+        if attempt == self.pace.most_tries:
+            raise RetryLater(
+                f"Events could not be sent on after {attempt} tries (status {replied.status or 'none'}), to "
+                f"{self.target.address}. Try again later; nothing is lost meanwhile."
+            )
+        left = back_off(attempt, jitter=self.pace.jitter(), retry_after=replied.retry_after_seconds).total_seconds()
+        while left > 0:
+            self.places.landing.note(self.target.work, self.places.clock())
+            if self.pace.wait(min(left, LOOK_SECONDS)):
+                return True
+            left -= LOOK_SECONDS
+        return False
 
 
-def _refused_on_arrival(event: Mapping[str, Any]) -> bool:
-    """Whether the collector said that the event will wait; it speaks first in a line, or not at all."""
+def _allowed(part: list[Outgoing], consent: ConsentOfSegment | None, withheld: Counter[str]) -> list[Outgoing]:
+    """Those events that may go now; the others are counted as withheld."""
+    if consent is None:
+        return part
+    why = consent.withheld(event.event_id for event in part)
+    withheld.update(why.values())
+    return [event for event in part if event.event_id not in why]
+
+
+def _refused_on_arrival(event: Mapping[str, Any]) -> str | None:
+    """Why the collector said that the event will wait, or None; it speaks first in a line, or not at all."""
     mark: Any = event.get(COLLECTOR) if next(iter(event), None) == COLLECTOR else None
-    return isinstance(mark, dict) and cast("dict[str, Any]", mark).get("verdict", "accepted") != "accepted"
+    verdict: object = cast("dict[str, Any]", mark).get("verdict", "accepted") if isinstance(mark, dict) else "accepted"
+    return None if verdict == "accepted" else str(verdict)

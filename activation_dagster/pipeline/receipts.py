@@ -10,10 +10,12 @@ from sqlalchemy import select
 
 from activation_dagster.domain.batches import Phase
 from activation_dagster.domain.landing import Segment
-from activation_dagster.lake.tables import DUPLICATES, QUARANTINED, VALIDATED, LakeTable
+from activation_dagster.domain.reasons import ShedReason
+from activation_dagster.lake.rule_sql import literal
+from activation_dagster.lake.tables import DUPLICATES, INGESTED, QUARANTINED, VALIDATED, LakeTable
 from activation_dagster.pipeline.closed_rows import closed_rows
 from activation_dagster.pipeline.places import Places
-from activation_dagster.sources.lookup import open_holds, segment_holds
+from activation_dagster.sources.lookup import Landed, in_open_files, in_segments
 from activation_dagster.state.bulk import select_in
 from activation_dagster.state.tables import batch_phases, batch_segments
 
@@ -26,7 +28,9 @@ WAITING = 24 * 7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventReceipt:
-    """`status`: pending, accepted, quarantined or duplicate; `reason` of quarantine, or where the first one was seen.
+    """`status`: pending, accepted, quarantined, duplicate or shed.
+
+    `reason` says why it waits or was shed, or where the first one of a duplicate was seen.
 
     `events` are the ids of all its arrivals with that status: a messageId may arrive more than once.
     """
@@ -48,54 +52,79 @@ STATUSES: tuple[tuple[str, LakeTable, str], ...] = (
 )
 """What is told first: an event that was accepted is accepted, whatever else came under its messageId."""
 
+_SHED_ROWS = f"fault in ({', '.join(literal(reason.value) for reason in ShedReason)})"
+
 
 def event_receipt(places: Places, message_id: str, *, source: str) -> EventReceipt | None:
     """What became of an event of a source; None where nothing is known of it.
 
-    Reads what is committed and writes nothing. An event is pending from the moment it was acknowledged.
+    Reads what is committed and writes nothing. An event is pending, or shed, from the moment it was acknowledged; one
+    that was shed and sent again is what became of the second.
     """
     now = places.clock()
     recent = [now.replace(minute=0, second=0, microsecond=0) - HOUR * back for back in range(-1, RECENT)]
-    return (
-        _judged(places, message_id, source, recent)
-        or _pending(places, message_id, source, now)
-        or _judged(places, message_id, source, None)
-    )
+    judged = _judged(places, message_id, source, recent)
+    if judged is not None:
+        return judged
+    landed = _landed(places, message_id, source, now)
+    if landed is not None and landed.shed is None:
+        return EventReceipt(message_id=message_id, source=source, status="pending")
+    # A batch may have closed between the first look into the lake and the look at what is unjudged.
+    judged = _judged(places, message_id, source, recent) or _judged(places, message_id, source, None)
+    if judged is not None:
+        return judged
+    if landed is not None and landed.shed is not None:
+        return EventReceipt(message_id=message_id, source=source, status="shed", reason=landed.shed.value)
+    return _shed(places, message_id, source, recent) or _shed(places, message_id, source, None)
 
 
 def _judged(places: Places, message_id: str, source: str, hours: list[datetime] | None) -> EventReceipt | None:
     with duckdb.connect(":memory:") as connection:
         for status, table, columns in STATUSES:
-            rows = connection.execute(
-                f"select event_id, batch_id, {columns} from {closed_rows(places, table, Phase.VALIDATED, hours=hours)} "
-                "where message_id = $message_id and source = $source order by event_id",
-                {"message_id": message_id, "source": source},
-            ).fetchall()
-            if rows:
-                return EventReceipt(
-                    message_id=message_id,
-                    source=source,
-                    status=status,
-                    batch_id=rows[-1][1],
-                    reason=rows[-1][2],
-                    contract=rows[-1][3],
-                    contract_version=rows[-1][4],
-                    events=tuple(row[0] for row in rows),
-                )
+            rows = closed_rows(places, table, Phase.VALIDATED, hours=hours)
+            found = _told(connection, f"{columns} from {rows}", "true", message_id, source, status=status)
+            if found is not None:
+                return found
     return None
 
 
-def _pending(places: Places, message_id: str, source: str, now: datetime) -> EventReceipt | None:
-    found = EventReceipt(message_id=message_id, source=source, status="pending")
+def _shed(places: Places, message_id: str, source: str, hours: list[datetime] | None) -> EventReceipt | None:
+    with duckdb.connect(":memory:") as connection:
+        rows = closed_rows(places, INGESTED, Phase.VALIDATED, hours=hours)
+        return _told(connection, f"fault, null, null from {rows}", _SHED_ROWS, message_id, source, status="shed")
+
+
+def _told(
+    connection: duckdb.DuckDBPyConnection, what: str, which: str, message_id: str, source: str, *, status: str
+) -> EventReceipt | None:
+    rows = connection.execute(
+        f"select event_id, batch_id, {what} "
+        f"where message_id = $message_id and source = $source and {which} order by event_id",
+        {"message_id": message_id, "source": source},
+    ).fetchall()
+    if not rows:
+        return None
+    return EventReceipt(
+        message_id=message_id,
+        source=source,
+        status=status,
+        batch_id=rows[-1][1],
+        reason=rows[-1][2],
+        contract=rows[-1][3],
+        contract_version=rows[-1][4],
+        events=tuple(row[0] for row in rows),
+    )
+
+
+def _landed(places: Places, message_id: str, source: str, now: datetime) -> Landed | None:
+    """What stands in landing of an event that no batch has judged."""
     # Open files first: one that is sealed meanwhile is then among the segments.
-    if open_holds(places.landing, source, message_id):
+    found = in_open_files(places.landing, source, message_id)
+    if found is not None and found.shed is None:
         return found
     hour = now.replace(minute=0, second=0, microsecond=0)
     mine = [one for one in places.landing.segments(since=hour - HOUR * WAITING) if one.source == source]
-    if segment_holds(places.landing, reversed(_unjudged(places, mine)), message_id) is not None:
-        return found
-    # A batch may have closed between the first look into the lake and the look at what is unjudged.
-    return _judged(places, message_id, source, [hour - HOUR * back for back in range(-1, RECENT)])
+    return in_segments(places.landing, reversed(_unjudged(places, mine)), message_id) or found
 
 
 def _unjudged(places: Places, segments: list[Segment]) -> list[Segment]:

@@ -4,20 +4,41 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from activation_dagster.domain.batches import Phase, PhaseReport
 from activation_dagster.domain.identifiers import Identifier
 from activation_dagster.domain.identity import IdentityGraph
 from activation_dagster.domain.identity_batches import overgrown, unsettled
-from activation_dagster.domain.links import IdentityChanges, LinkDecision
+from activation_dagster.domain.links import IdentityChanges, LinkDecision, Merge
 from activation_dagster.domain.reasons import DecisionRefusal, LinkRefusal
 from activation_dagster.lake.tables import RESOLVED
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.merges import write_merges
+from activation_dagster.pipeline.settling import settle_sets
 from activation_dagster.pipeline.validate import compute_validated
 from activation_dagster.state import identity as graph_state
 from activation_dagster.state.instants import micros
+
+if TYPE_CHECKING:
+    from activation_dagster.lake.settled_sets import SettledSets
+
+SETTLED_FROM_SETS = 10_000
+"""From so many distinct sets of identifiers on it is faster to settle at once what touches no rule than to decide each;
+below, importing scipy alone takes longer than deciding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """What a batch adds to state: what was decided one by one, and what of a large batch was settled at once."""
+
+    changes: IdentityChanges
+    settled: SettledSets | None = None
+
+    @property
+    def merges(self) -> list[Merge]:
+        return [*self.changes.merges, *(() if self.settled is None else self.settled.merges)]
 
 
 class _Arrival(NamedTuple):
@@ -30,13 +51,14 @@ class _Arrival(NamedTuple):
     refused: list[tuple[Identifier, LinkRefusal]]
 
 
-def compute_resolved(run: BatchRun) -> IdentityChanges:
+def compute_resolved(run: BatchRun) -> Resolution:
     """Make `resolved_events` (each accepted event with its profile, or a reason); what the batch adds to state.
 
-    `seen_as` is whose it was when its identifiers were first seen: another profile, where the batch merged that later.
+    Of a large batch what touches no rule is settled at once, and only the rest is decided one after the other.
+    `seen_as` is whose an event was when its identifiers were first seen: another profile, where that was merged later.
     """
     if run.engine.has("resolved_events"):
-        return IdentityChanges()
+        return Resolution(changes=IdentityChanges())
     compute_validated(run)
     engine = run.engine
     rules = run.contracts.identity
@@ -45,19 +67,29 @@ def compute_resolved(run: BatchRun) -> IdentityChanges:
         "identifier_sets",
         f"select min(ordinal) as set_no, count(*) > 1 as is_repeated, {names} from validated_events group by {names}",
     )
+    sets: int = engine.one("select count(*) from identifier_sets")[0]
+    settled = settle_sets(run) if sets >= SETTLED_FROM_SETS else None
+    left = "identifier_sets"
+    if settled is not None:
+        engine.lend("left_sets", settled.left)
+        left = "(select * from identifier_sets semi join left_sets using (set_no))"
     firsts = _arrivals(
         run,
         f"select s.set_no, v.event_id, epoch_us(v.occurred_at), s.is_repeated, "
         f"{', '.join(f's.id_{kind.name}' for kind in rules.kinds)} "
-        "from identifier_sets as s join validated_events as v on v.ordinal = s.set_no order by s.set_no",
+        f"from {left} as s join validated_events as v on v.ordinal = s.set_no order by s.set_no",
     )
-    changes, found, again = _see(run, firsts)
+    changes, found, again = _see(run, firsts, broken=() if settled is None else settled.broken)
     engine.put(
         "profiles_of_sets",
         {"set_no": "BIGINT", "profile_id": "VARCHAR", "seen_as": "VARCHAR", "is_conflict": "BOOLEAN"},
         found,
     )
     told = Counter(link.decision for link in changes.links)
+    if settled is not None:
+        engine.lend("profiles_of_settled_sets", settled.found)
+        engine.make("profiles_of_sets", "select * from profiles_of_sets union all from profiles_of_settled_sets")
+        told[LinkDecision.ACCEPTED] += settled.links.num_rows
     engine.put(
         "link_decisions",
         {"decision": "VARCHAR", "links": "BIGINT"},
@@ -78,7 +110,7 @@ def compute_resolved(run: BatchRun) -> IdentityChanges:
         f"join profiles_of_sets as p on p.set_no = {set_of_event}",
     )
     engine.forget("identifier_sets", "profiles_of_sets", "sets_again")
-    return changes
+    return Resolution(changes=changes, settled=settled)
 
 
 def _arrivals(run: BatchRun, query: str) -> list[tuple[_Arrival, bool]]:
@@ -92,7 +124,7 @@ def _arrivals(run: BatchRun, query: str) -> list[tuple[_Arrival, bool]]:
 
 
 def _see(
-    run: BatchRun, firsts: Sequence[tuple[_Arrival, bool]]
+    run: BatchRun, firsts: Sequence[tuple[_Arrival, bool]], *, broken: Sequence[tuple[str, str]]
 ) -> tuple[IdentityChanges, list[tuple[int, str | None, str | None, bool]], set[int]]:
     """Apply the rules to the distinct sets of identifiers, in order of first arrival.
 
@@ -148,7 +180,7 @@ def _see(
     run.engine.put(
         "overgrown_profiles",
         {"profile_id": "VARCHAR", "broken": "VARCHAR"},
-        overgrown(rules, part.identifiers, graph.changes.attached, graph.canonical),
+        [*overgrown(rules, part.identifiers, graph.changes.attached, graph.canonical), *broken],
     )
     return graph.changes, found, set(again)
 
@@ -174,18 +206,26 @@ def _later(run: BatchRun, again: Mapping[int, _Arrival]) -> list[_Arrival]:
 def resolve(run: BatchRun) -> PhaseReport:
     """Carry out the phase `resolved`: counts resolved, unresolved, and links by what became of them."""
     run.hold(Phase.RESOLVED)
-    changes = compute_resolved(run)
+    resolution = compute_resolved(run)
+    version, decided_at = run.contracts.identity.version, micros(run.batch.as_of)
 
     def effects() -> None:
         graph_state.add_changes(
-            run.state,
-            changes,
-            position=run.position,
-            rules_version=run.contracts.identity.version,
-            decided_at=micros(run.batch.as_of),
+            run.state, resolution.changes, position=run.position, rules_version=version, decided_at=decided_at
         )
+        settled = resolution.settled
+        if settled is not None:
+            graph_state.add_settled(
+                run.state,
+                links_accepted=settled.links,
+                profiles_made=settled.profiles,
+                identifiers_attached=settled.identifiers,
+                position=run.position,
+                rules_version=version,
+                decided_at=decided_at,
+            )
         run.places.at("resolved.links")
-        write_merges(run, changes.merges)
+        write_merges(run, resolution.merges)
 
     return run.carry_out(
         Phase.RESOLVED,

@@ -14,6 +14,7 @@ from activation_dagster.lake.taken_sql import drops
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.closed_rows import closed_rows
 from activation_dagster.pipeline.ingest import compute_ingested
+from activation_dagster.pipeline.shed_counts import SHED_OF
 from activation_dagster.state.batches import hours_since
 from activation_dagster.state.message_ids import MessageIds, record_duplicates, recorded_duplicates
 from activation_dagster.state.purges import purges_of
@@ -169,7 +170,7 @@ def _recall_duplicates(run: BatchRun) -> None:
 
 
 def compute_validated(run: BatchRun) -> None:
-    """Make `validated_events`, `quarantined_events` and `duplicate_events`: each event is in exactly one of them."""
+    """Make `validated_events`, `quarantined_events`, `duplicate_events` and `shed_events`: each event is in one."""
     if run.engine.has("validated_events"):
         return
     compute_ingested(run)
@@ -181,6 +182,7 @@ def compute_validated(run: BatchRun) -> None:
     run.engine.view("validate/validated_events")
     run.engine.compute("validate/quarantined_events")
     run.engine.compute("validate/duplicate_events")
+    run.engine.compute("validate/shed_events")
 
 
 def validate(run: BatchRun) -> PhaseReport:
@@ -215,8 +217,12 @@ def _counts(run: BatchRun) -> dict[str, int]:
         "accepted": engine.one("select count(*) from validated_events")[0],
         "duplicate": engine.one("select count(*) from duplicate_events")[0],
         "quarantined": engine.one("select count(*) from quarantined_events")[0],
-        "shed": 0,
+        "shed": engine.one("select count(*) from shed_events")[0],
     }
     for reason, count in engine.rows("select reason, count(*) from quarantined_events group by reason"):
         counts[f"quarantined:{reason}"] = count
+    for reason, contract, count in engine.rows("select reason, contract, count(*) from shed_events group by all"):
+        counts[f"shed:{reason}"] = counts.get(f"shed:{reason}", 0) + count
+        if contract is not None:
+            counts[f"{SHED_OF}{contract}"] = counts.get(f"{SHED_OF}{contract}", 0) + count
     return counts

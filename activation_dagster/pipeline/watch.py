@@ -69,6 +69,7 @@ class Totals:
     unknown: int
     held: int
     quarantined_by_reason: Mapping[str, int]
+    shed_by_reason: Mapping[str, int]
     refused_by_reason: Mapping[str, int]
     batches: int
     unfinished_batches: int
@@ -171,6 +172,7 @@ def _added_up(known: Sequence[_Batch], sums: Sequence[BatchSums], **others: Any)
     events: Counter[str] = Counter()
     decisions: Counter[str] = Counter()
     quarantined: Counter[str] = Counter()
+    shed: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     for found in sums:
         if found.events is not None:
@@ -179,6 +181,7 @@ def _added_up(known: Sequence[_Batch], sums: Sequence[BatchSums], **others: Any)
             decisions.update(asdict(found.decisions))
     for batch in known:
         quarantined.update(_named(batch.counts.get(Phase.VALIDATED, {}), "quarantined:"))
+        shed.update(_named(batch.counts.get(Phase.VALIDATED, {}), "shed:"))
         refused.update(_named(batch.counts.get(Phase.DECIDED, {}), "refused:"))
         for (status, reason), count in batch.sends.items():
             if status in NOT_SENT:
@@ -189,6 +192,7 @@ def _added_up(known: Sequence[_Batch], sums: Sequence[BatchSums], **others: Any)
         unknown=sum(batch.in_ledger({SendStatus.UNKNOWN}) for batch in known),
         held=sum(batch.in_ledger({SendStatus.HELD}) for batch in known),
         quarantined_by_reason=_by_size(quarantined),
+        shed_by_reason=_by_size(shed),
         refused_by_reason=_by_size(refused),
         conserved=all(found.hold for found in sums),
         **others,

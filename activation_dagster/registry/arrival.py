@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, cast
 
 from activation_dagster.domain.admission import admission
-from activation_dagster.domain.contracts import Call, EventContract, EventVersion
-from activation_dagster.domain.events import envelope_fault, occurred_at
+from activation_dagster.domain.contracts import Call, Criticality, EventContract, EventVersion
+from activation_dagster.domain.events import envelope_fault, occurred_at, shed_on_arrival
 from activation_dagster.domain.reasons import QuarantineReason
 from activation_dagster.domain.times import read_instant
 from activation_dagster.domain.unknown_events import is_kept
@@ -26,6 +26,7 @@ class ArrivalJudge:
         }
         self._judges: dict[tuple[str, str], CompiledJudge] = {}
         self._envelopes: dict[str, CompiledEnvelopeJudge] = {}
+        self._speaking = {(mapping.event_type, mapping.event_name) for mapping in contracts.consent.mappings}
 
     def _of_envelope(self, event: Mapping[str, Any], source: str) -> tuple[str, ...]:
         contract = self.contracts.envelope
@@ -45,8 +46,8 @@ class ArrivalJudge:
         return found
 
     def __call__(self, event: Mapping[str, Any], *, source: str, received_at: datetime) -> str | None:
-        """The reason for which a lexically sound event will wait, or None where it keeps its promise."""
-        fault = envelope_fault(event)
+        """The reason for which a lexically sound event will wait, or was shed; None where it keeps its promise."""
+        fault = shed_on_arrival(event) or envelope_fault(event)
         if fault is not None:
             return fault.value
         call = cast("str", event["type"])
@@ -73,6 +74,20 @@ class ArrivalJudge:
             violations=self._judge(contract, version).violations(values),
         )
         return None if reason is None else reason.value
+
+    def criticality(self, event: Mapping[str, Any]) -> Criticality | None:
+        """How much an event matters, by its contract; None where it must not be shed whatever its contract says.
+
+        That is one which nobody can read or route, because it is to wait with its bytes, and one that may say a *no*.
+        What no contract is about is standard: nobody declared that it may be dropped.
+        """
+        if envelope_fault(event) is not None:
+            return None
+        call = cast("str", event["type"])
+        contract = self._contracts.get((call, cast("str", event["event"]) if call == Call.TRACK else call))
+        if contract is None:
+            return Criticality.STANDARD
+        return None if (contract.call.value, contract.name) in self._speaking else contract.criticality
 
 
 def _occurred_at(event: Mapping[str, Any], received_at: datetime) -> datetime:

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from activation_dagster.domain.contracts import Criticality
 from activation_dagster.domain.sources import Source, key_sha256
 from activation_dagster.errors import ContractsInvalid
 from activation_dagster.registry.arrival import ArrivalJudge
@@ -56,6 +57,10 @@ class FrontDesk:
     def verdict(self, source: Source, event: Mapping[str, Any], received_at: datetime) -> str | None:
         """Why an event of this source will wait, or None."""
         return self._judges[source.environment](event, source=source.name, received_at=received_at)
+
+    def criticality(self, source: Source, event: Mapping[str, Any]) -> Criticality | None:
+        """How much an event of this source matters; None where it must not be shed."""
+        return self._judges[source.environment].criticality(event)
 
     def refresh(self) -> bool:
         """Look whether the files have changed, and load them; whether they were taken."""

@@ -17,7 +17,7 @@ from activation_dagster.registry.failure_modes import read_failure_modes, read_o
 from activation_dagster.registry.identity_rules import read_identity
 from activation_dagster.registry.readers import mistakes_of_readers
 from activation_dagster.registry.reading import Reading
-from activation_dagster.registry.source_terms import with_sources
+from activation_dagster.registry.source_terms import look_at_forwards, read_sources, with_sources
 from activation_dagster.registry.unknown_events import read_unknown_events
 from activation_dagster.registry.workflows import read_workflows
 
@@ -33,9 +33,11 @@ def load_contracts(root: Path, *, environment: str, needs_examples: bool = True)
     owners = reading.owners = read_owners(reading)
     identity = read_identity(reading)
     kinds = [kind.name for kind in identity.kinds] if identity else []
-    events = with_sources(reading, read_events(reading, kinds=kinds))
+    sources = read_sources(reading)
+    events = with_sources(reading, sources, read_events(reading, kinds=kinds))
     consent, country_from = read_consent(reading, events=events) or (None, ())
     purposes: Mapping[str, Purpose] = consent.purposes if consent else {}
+    look_at_forwards(reading, sources, purposes)
     audiences = read_audiences(reading, events=events, purposes=purposes)
     destinations = read_destinations(reading, kinds=kinds)
     workflows = read_workflows(

@@ -18,6 +18,7 @@ from activation_dagster.domain.contracts import (
     Undeclared,
 )
 from activation_dagster.domain.formats import Format
+from activation_dagster.domain.shedding import Sheddable
 
 NAME = r"^[a-z][a-z0-9_]{0,78}$"
 
@@ -329,6 +330,7 @@ class FailureModesFile(Shape):
     send: dict[str, FailureModeShape]
     hold: dict[str, FailureModeShape]
     forward: dict[str, FailureModeShape] = {}
+    shed: dict[str, FailureModeShape] = {}
     incident: dict[str, FailureModeShape]
 
 
@@ -356,6 +358,8 @@ class WebhookShape(Shape):
 class ForwardShape(Shape):
     to: str = Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$")
     key: Variable
+    purpose: str | None = None
+    channel: str | None = None
 
 
 class SourceShape(Shape):
@@ -365,6 +369,7 @@ class SourceShape(Shape):
     events: list[str] = []
     pinned: dict[str, str] = {}
     events_per_second: float | None = Field(default=None, gt=0)
+    shed: Sheddable = Field(default=Sheddable.BEST_EFFORT, strict=False)
     keys: list[SourceKeyShape] = []
     webhook: WebhookShape | None = None
     forward: ForwardShape | None = None

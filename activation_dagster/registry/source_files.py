@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import yaml
 
+from activation_dagster.domain.shedding import Sheddable
 from activation_dagster.domain.sources import Forward, Source, SourceKey, Webhook
 from activation_dagster.errors import ContractsInvalid, Fault, WrongUse
 from activation_dagster.registry.files import read_shape
@@ -67,13 +68,19 @@ def _source(name: str, shape: SourceShape) -> Source:
         events=tuple(shape.events),
         pinned=shape.pinned,
         events_per_second=shape.events_per_second,
+        shed=shape.shed,
         keys=tuple(SourceKey(sha256=key.sha256, made_at=key.made_at, until=key.until) for key in shape.keys),
         webhook=None
         if shape.webhook is None
         else Webhook(secret=shape.webhook.secret, trusts_first_event=shape.webhook.trusts_first_event),
         forward=None
         if shape.forward is None
-        else Forward(to=shape.forward.to.rstrip("/").removesuffix("/v1"), key=shape.forward.key),
+        else Forward(
+            to=shape.forward.to.rstrip("/").removesuffix("/v1"),
+            key=shape.forward.key,
+            purpose=shape.forward.purpose,
+            channel=shape.forward.channel,
+        ),
     )
 
 
@@ -103,6 +110,8 @@ def with_source(text: str, source: Source) -> str:
         said["events"] = list(source.events)
     if source.events_per_second is not None:
         said["events_per_second"] = source.events_per_second
+    if source.shed is not Sheddable.BEST_EFFORT:
+        said["shed"] = source.shed.value
     body = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=110)
     lines = [f"  {source.name}:", *(f"    {line}" for line in body.splitlines()), "    keys:", *_key_lines(source.keys)]
     if sources is None or not sources.value:  # `sources: {}` or nothing behind the colon

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from activation_dagster.domain.consent import Purpose
 from activation_dagster.domain.contracts import EventContract
 from activation_dagster.domain.sources import Source
 from activation_dagster.registry.reading import Reading
@@ -12,11 +13,19 @@ from activation_dagster.registry.shapes import SourcesFile
 from activation_dagster.registry.source_files import SOURCES_FILE, sources_of
 
 
-def with_sources(reading: Reading, events: Mapping[str, EventContract]) -> dict[str, EventContract]:
-    """The events with what each source of this environment may send of them; what names nothing is a fault."""
-    found, path = dict(events), reading.root / SOURCES_FILE
+def read_sources(reading: Reading) -> dict[str, Source]:
+    """The sources by name, of every environment; none where there is no such file."""
+    path = reading.root / SOURCES_FILE
     shape = reading.read(path, SourcesFile) if path.exists() else None
-    for name, source in (sources_of(shape, reading.faults) if shape else {}).items():
+    return {} if shape is None else sources_of(shape, reading.faults)
+
+
+def with_sources(
+    reading: Reading, sources: Mapping[str, Source], events: Mapping[str, EventContract]
+) -> dict[str, EventContract]:
+    """The events with what each source of this environment may send of them; what names nothing is a fault."""
+    found = dict(events)
+    for name, source in sources.items():
         where = f"sources.{name}"
         reading.owner(SOURCES_FILE, source.owner, f"{where}.owner")
         for key, slugs in (("events", source.events), ("pinned", source.pinned)):
@@ -35,6 +44,21 @@ def with_sources(reading: Reading, events: Mapping[str, EventContract]) -> dict[
         if source.environment == reading.environment:
             found = {slug: _from(contract, source) for slug, contract in found.items()}
     return found
+
+
+def look_at_forwards(reading: Reading, sources: Mapping[str, Source], purposes: Mapping[str, Purpose]) -> None:
+    """Whether the purpose and channel that a source is sent on for are ones that people are asked about."""
+    for name, source in sources.items():
+        forward, where = source.forward, f"sources.{name}.forward"
+        if forward is None or (forward.purpose is None and forward.channel is None):
+            continue
+        if forward.purpose is None:
+            reading.fault(SOURCES_FILE, where, "names a channel and no purpose; name both, or neither.")
+        elif reading.known(SOURCES_FILE, where, "purpose", forward.purpose, purposes, "in consent.yaml"):
+            channels = purposes[forward.purpose].channels
+            if forward.channel is not None:
+                among = f"one of purpose '{forward.purpose}' in consent.yaml"
+                reading.known(SOURCES_FILE, where, "channel", forward.channel, channels, among)
 
 
 def _from(contract: EventContract, source: Source) -> EventContract:

@@ -151,6 +151,21 @@ class Landing:
                 ) from None
             yield
 
+    def note(self, work: str, at: datetime) -> None:
+        """Write down that somebody looks after a work now; only the newest time is kept, and not beyond a power cut."""
+        opened = self.root / OPEN_FOLDER
+        opened.mkdir(parents=True, exist_ok=True)
+        path = opened / f"{work}.seen"
+        path.touch()
+        os.utime(path, (at.timestamp(), at.timestamp()))
+
+    def noted(self, work: str) -> datetime | None:
+        """When somebody last looked after a work (UTC), or None."""
+        try:
+            return datetime.fromtimestamp((self.root / OPEN_FOLDER / f"{work}.seen").stat().st_mtime, UTC)
+        except FileNotFoundError:
+            return None
+
     def path_of(self, segment: Segment) -> Path:
         """The file of a segment, as stored."""
         return self.root / segment.path

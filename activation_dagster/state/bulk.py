@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import json
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, TypeVar
 
 from sqlalchemy import ARRAY, Column, Connection, Select, String, Table, any_, bindparam, literal_column
@@ -15,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from activation_dagster.state.engine import State, without_values
 
 _Row = TypeVar("_Row")
+_Chunk = TypeVar("_Chunk", bound=Sized)
 
 COPY_FROM_ROWS = 300
 """From how many rows on a COPY into a temporary table is faster on PostgreSQL than single inserts in a pipeline."""
@@ -51,7 +54,38 @@ def insert_in_chunks(
     The size of a chunk follows the time that the last one took. Each chunk is all or nothing, and since what stands
     wins, a load that was interrupted is simply made again. Returns how many rows were inserted.
     """
-    return _in_chunks(state, rows, lambda connection, chunk: insert_new(connection, table, columns, chunk), max_rows)
+    return _in_chunks(
+        state, _taken(rows), lambda connection, chunk: insert_new(connection, table, columns, chunk), max_rows
+    )
+
+
+def insert_table_in_chunks(
+    state: State, table: Table, rows: Any, same: Mapping[str, str | int], *, max_rows: int = 100_000
+) -> int:
+    """`insert_in_chunks` of an Arrow table, whose columns are named as in `table`; `same` are values of all rows.
+
+    On PostgreSQL no row becomes an object of Python: the columns go as CSV into a COPY.
+    """
+    at = 0
+
+    def take(size: int) -> Any:
+        nonlocal at
+        at += size
+        return rows.slice(at - size, size)
+
+    def insert(connection: Connection, chunk: Any) -> int:
+        if connection.dialect.name == "postgresql":
+            return _copy_table(connection, table, chunk, same)
+        values = [column.to_pylist() for column in chunk.columns]
+        given = zip(*values, *(repeat(value, chunk.num_rows) for value in same.values()), strict=True)
+        return _insert_sqlite(connection, table, [*chunk.column_names, *same], given)
+
+    return _in_chunks(state, take, insert, max_rows)
+
+
+def _taken(rows: Iterable[_Row]) -> Callable[[int], list[_Row]]:
+    waiting = iter(rows)
+    return lambda size: list(islice(waiting, size))
 
 
 def insert_keys_in_chunks(
@@ -71,25 +105,26 @@ def insert_keys_in_chunks(
             (owner, json.dumps(chunk)),
         ).rowcount
 
-    return _in_chunks(state, keys, insert, max_rows)
+    return _in_chunks(state, _taken(keys), insert, max_rows)
 
 
 def _in_chunks(
-    state: State, rows: Iterable[_Row], insert: Callable[[Connection, list[_Row]], int], max_rows: int
+    state: State, take: Callable[[int], _Chunk], insert: Callable[[Connection, _Chunk], int], max_rows: int
 ) -> int:
-    waiting = iter(rows)
     size = min(FIRST_CHUNK_ROWS, max_rows) if state.dialect == "sqlite" else max_rows
-    inserted = 0
-    chunk = list(islice(waiting, size))
-    while chunk:
+    inserted, pace = 0, float("inf")
+    chunk = take(size)
+    while len(chunk):
         with state.write() as connection:
             began = time.perf_counter()  # measured inside: waiting for the lock is not holding it
             inserted += insert(connection, chunk)
         took = time.perf_counter() - began
         if state.dialect == "sqlite":
-            size = _next_size(len(chunk), took, max_rows)
-        chunk = list(islice(waiting, size))
-        if chunk and state.dialect == "sqlite":
+            # Of two chunks the faster tells: the other may have brought the log into the file too, without the lock.
+            before, pace = pace, took / len(chunk)
+            size = _next_size(len(chunk), len(chunk) * min(before, pace), max_rows)
+        chunk = take(size)
+        if len(chunk) and state.dialect == "sqlite":
             time.sleep(PAUSE_SECONDS)
     return inserted
 
@@ -176,7 +211,7 @@ def _probe_sqlite(
 
 
 def _insert_sqlite(
-    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+    connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]
 ) -> int:
     marks = ", ".join("?" for _ in columns)
     cursor = connection.exec_driver_sql(
@@ -185,6 +220,35 @@ def _insert_sqlite(
         list(rows),
     )
     return cursor.rowcount
+
+
+def _copy_table(connection: Connection, table: Table, rows: Any, same: Mapping[str, str | int]) -> int:
+    """An Arrow table by one COPY into a temporary table, and from there where what stands wins."""
+    pa: Any = importlib.import_module("pyarrow")  # which has no types
+    csv: Any = importlib.import_module("pyarrow.csv")
+    columns = [
+        pa.array([f"\\x{value.hex()}" for value in column.to_pylist()]) if pa.types.is_binary(column.type) else column
+        for column in rows.columns
+    ]
+    text = io.BytesIO()
+    # texts are quoted, so that an empty one stays a text
+    csv.write_csv(pa.table(columns, names=rows.column_names), text, csv.WriteOptions(include_header=False))
+    names, load = _names(rows.column_names), f"load_{table.name}"
+    key = [column.name for column in table.primary_key.columns]
+    driver: Any = connection.connection.driver_connection
+    with _sqlalchemy_errors(), driver.cursor() as cursor:
+        cursor.execute(f'CREATE TEMPORARY TABLE "{load}" AS SELECT {names} FROM "{table.name}" WITH NO DATA')
+        with cursor.copy(f'COPY "{load}" ({names}) FROM STDIN (FORMAT csv)') as copy:
+            copy.write(text.getbuffer())
+        cursor.execute(
+            f'INSERT INTO "{table.name}" ({_names([*rows.column_names, *same])}) '
+            f'SELECT {", ".join([names, *["%s"] * len(same)])} FROM "{load}" ORDER BY {_names(key)} '
+            "ON CONFLICT DO NOTHING",
+            list(same.values()),
+        )
+        inserted = int(cursor.rowcount)
+        cursor.execute(f'DROP TABLE "{load}"')
+        return inserted
 
 
 def _insert_postgres(

@@ -24,7 +24,7 @@ from activation_dagster.errors import StateUnusable
 
 Dialect = Literal["sqlite", "postgresql"]
 
-HEAD = "0007"
+HEAD = "0011"
 """The newest migration under `migrations/versions`; a test keeps the two equal. Written here so that a run which finds
 it in the database need not import alembic (import time is latency)."""
 
@@ -37,6 +37,11 @@ WAIT_SECONDS = 30.0
 LONGEST_NAP_SECONDS = 0.004
 """SQLite's own busy handler sleeps up to 100 ms between tries, so that a bulk load's short pauses pass it by; ours
 looks again every few milliseconds."""
+
+
+CHECKPOINT_PAGES = 16_384
+"""SQLite's log is brought into the file when it holds so many pages, 64 MiB; at 4 MiB, which is usual, every chunk of a
+bulk load brought its pages in by itself, the same ones over and over, and took twice the time."""
 
 
 class State:
@@ -155,6 +160,7 @@ def _open_sqlite(url: URL, where: str) -> State:
             connection.execute("PRAGMA cache_size=-65536")  # 64 MiB: probes of millions of identifiers stay inside
             connection.execute("PRAGMA temp_store=MEMORY")
             if writes:
+                connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
                 connection.execute("PRAGMA busy_timeout=0")  # `begin` below waits by itself
             else:
                 connection.execute("PRAGMA query_only=1")

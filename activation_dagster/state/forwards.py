@@ -10,19 +10,19 @@ from sqlalchemy import Connection, func, select, update
 
 from activation_dagster.state.bulk import insert_new, select_in
 from activation_dagster.state.instants import instant, micros
-from activation_dagster.state.tables import forward_refusals, forward_segments, forward_targets
+from activation_dagster.state.tables import forward_refusals, forward_segments, forward_targets, forward_withheld
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """What one batch added to a segment: lines looked at until now, and what became of those of this batch.
 
-    `refused` maps an event to its reason and the receiver's status.
+    `withheld` counts events by reason; `refused` maps an event to its reason and the receiver's status.
     """
 
     lines_done: int
     sent: int
-    withheld: int
+    withheld: Mapping[str, int]
     refused: Mapping[str, tuple[str, int]]
     is_last: bool
 
@@ -69,13 +69,21 @@ def advance(connection: Connection, target_id: str, segment_id: str, step: Step,
         ("target_id", "event_id", "reason", "status", "refused_at"),
         [(target_id, event_id, reason, status, micros(now)) for event_id, (reason, status) in step.refused.items()],
     )
+    columns = ("target_id", "reason", "events")
+    insert_new(connection, forward_withheld, columns, [(target_id, reason, 0) for reason in step.withheld])
+    for reason, events in sorted(step.withheld.items()):
+        connection.execute(
+            update(forward_withheld)
+            .where(forward_withheld.c.target_id == target_id, forward_withheld.c.reason == reason)
+            .values(events=forward_withheld.c.events + events)
+        )
     connection.execute(
         update(forward_segments)
         .where(forward_segments.c.target_id == target_id, forward_segments.c.segment_id == segment_id)
         .values(
             lines_done=step.lines_done,
             sent=forward_segments.c.sent + step.sent,
-            withheld=forward_segments.c.withheld + step.withheld,
+            withheld=forward_segments.c.withheld + sum(step.withheld.values()),
             refused=forward_segments.c.refused + inserted,
             ended_at=micros(now) if step.is_last else None,
         )
@@ -92,6 +100,16 @@ def counts_of(connection: Connection, target_id: str) -> tuple[int, int, int]:
         ).where(forward_segments.c.target_id == target_id)
     ).one()
     return int(found[0]), int(found[1]), int(found[2])
+
+
+def withheld_of(connection: Connection, target_id: str) -> dict[str, int]:
+    """Events that were not sent on, by reason, the most frequent first."""
+    rows = connection.execute(
+        select(forward_withheld.c.reason, forward_withheld.c.events)
+        .where(forward_withheld.c.target_id == target_id)
+        .order_by(forward_withheld.c.events.desc(), forward_withheld.c.reason)
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 def refusals_of(connection: Connection, target_id: str, *, limit: int) -> list[tuple[str, str, int]]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, func, select
 
 from activation_dagster.domain.identifiers import Identifier
 from activation_dagster.domain.links import IdentityChanges, KnownIdentifier, KnownProfile
-from activation_dagster.state.bulk import insert_in_chunks, select_in
+from activation_dagster.state.bulk import insert_in_chunks, insert_table_in_chunks, select_in
 from activation_dagster.state.engine import State
 from activation_dagster.state.subjects import cluster_of
 from activation_dagster.state.tables import companions, identifiers, links, profile_redirects, profiles
@@ -57,6 +59,64 @@ def load_part(connection: Connection, wanted: Iterable[Identifier], *, up_to_seq
         )
     )
     return GraphPart(profiles=created, identifiers=known, redirects=redirects)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holders:
+    """Who has some identifiers: `keys` are those that somebody has, `holders` for each the place of that person.
+
+    `people` are today's profiles, the oldest first; `held` says how many identifiers of a kind the person at a place
+    has, of whatever profile it was.
+    """
+
+    keys: Sequence[bytes] = ()
+    holders: Sequence[int] = ()
+    people: Sequence[str] = ()
+    held: Mapping[tuple[int, str], int]
+
+
+def holders_of(connection: Connection, keys: Callable[[], Iterable[bytes]], *, up_to_seq: int) -> Holders:
+    """What `load_part` loads, as far as it takes to tell who touches no rule; `keys` is called if there is anybody.
+
+    Probed in the order of the index, so that many keys that lie together are read together.
+    """
+    if connection.execute(select(identifiers.c.seq).limit(1)).first() is None:
+        return Holders(held={})
+    known = identifiers.c.seq <= up_to_seq
+    owner_of: dict[bytes, str] = {
+        bytes(key): profile
+        for key, profile in select_in(
+            connection,
+            select(identifiers.c.key, identifiers.c.profile_id).where(known),
+            identifiers.c.key,
+            sorted(keys()),
+        )
+    }
+    owners = sorted(set(owner_of.values()))
+    moved: set[str] = set()
+    for column in (profile_redirects.c.from_profile, profile_redirects.c.to_profile):
+        query = select(column).where(profile_redirects.c.seq <= up_to_seq)
+        moved |= {row[0] for row in select_in(connection, query, column, owners)}
+    redirects, members = clusters(connection, moved, up_to_seq=up_to_seq)
+    everybody = sorted(members.union(owners))
+    today = {redirects.get(profile, profile) for profile in everybody}
+    created = select(profiles.c.created_seq, profiles.c.created_rank, profiles.c.profile_id)
+    people = [row[2] for row in sorted(select_in(connection, created, profiles.c.profile_id, sorted(today)))]
+    place_of = {profile: place for place, profile in enumerate(people)}
+    held: Counter[tuple[int, str]] = Counter()
+    counted = (
+        select(identifiers.c.profile_id, identifiers.c.kind, func.count())
+        .where(known)
+        .group_by(identifiers.c.profile_id, identifiers.c.kind)
+    )
+    for profile, kind, count in select_in(connection, counted, identifiers.c.profile_id, everybody):
+        held[place_of[redirects.get(profile, profile)], kind] += count
+    return Holders(
+        keys=list(owner_of),
+        holders=[place_of[redirects.get(profile, profile)] for profile in owner_of.values()],
+        people=people,
+        held=held,
+    )
 
 
 def companions_of(
@@ -138,6 +198,23 @@ def add_changes(state: State, changes: IdentityChanges, *, position: int, rules_
         ("key", "other_key", "seq"),
         sorted((identifier.key, other, position) for identifier, other in changes.companions),
     )
+
+
+def add_settled(
+    state: State,
+    *,
+    links_accepted: Any,
+    profiles_made: Any,
+    identifiers_attached: Any,
+    position: int,
+    rules_version: str,
+    decided_at: int,
+) -> None:
+    """Add what was settled of a batch many at once, as `add_changes` adds the rest; Arrow tables of what differs."""
+    same = {"decision": "accepted", "reason": "", "other_profile_id": "", "rules_version": rules_version}
+    insert_table_in_chunks(state, links, links_accepted, same | {"seq": position, "decided_at": decided_at})
+    insert_table_in_chunks(state, profiles, profiles_made, {"created_seq": position})
+    insert_table_in_chunks(state, identifiers, identifiers_attached, {"seq": position})
 
 
 def profile_count(connection: Connection) -> int:

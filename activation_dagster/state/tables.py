@@ -423,9 +423,17 @@ forward_segments = Table(  # how far a segment was sent on; written with what be
     Column("segment_id", String(60), primary_key=True),
     Column("lines_done", BigInteger, nullable=False),
     Column("sent", BigInteger, nullable=False),
-    Column("withheld", BigInteger, nullable=False),  # broken: they wait in quarantine
+    Column("withheld", BigInteger, nullable=False),  # all of them; their reasons are in forward_withheld
     Column("refused", BigInteger, nullable=False),
     Column("ended_at", BigInteger, nullable=True),
+)
+
+forward_withheld = Table(  # events that were not sent on, by reason
+    "forward_withheld",
+    metadata,
+    Column("target_id", String(40), primary_key=True),
+    Column("reason", String(40), primary_key=True),
+    Column("events", BigInteger, nullable=False),
 )
 
 forward_refusals = Table(  # events that a receiver will never take

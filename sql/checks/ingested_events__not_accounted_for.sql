@@ -1,4 +1,4 @@
--- Events as received that are in none, or in several, of accepted, quarantined and duplicate.
+-- Events as received that are in none, or in several, of accepted, quarantined, duplicate and shed.
 -- grain: one offending event
 with places as (
     select ordinal from validated_events
@@ -6,6 +6,8 @@ with places as (
     select ordinal from quarantined_events
     union all
     select ordinal from duplicate_events
+    union all
+    select ordinal from shed_events
 ),
 counted as (
     select ordinal, count(*) as place_count

@@ -14,7 +14,9 @@ read as (
             "originalTimestamp": "JSON", "sentAt": "JSON", "receivedAt": "JSON", "properties": "JSON",
             "traits": "JSON", "context": "JSON"}') as e,
         case when starts_with(line, '{"collector":{"refused":"')
-            then regexp_extract(line, '"refused":"([a-z_]+)"', 1) end as refused
+            then regexp_extract(line, '"refused":"([a-z_]+)"', 1) end as refused,
+        case when starts_with(line, '{"collector":{"shed":"')
+            then regexp_extract(line, '"shed":"([a-z_]+)"', 1) end as shed
     from lines
 ),
 texts as (
@@ -43,7 +45,8 @@ texts as (
         e.properties as properties,
         e.traits as traits,
         e.context as context,
-        refused
+        refused,
+        shed
     from read
 ),
 times as (
@@ -73,6 +76,8 @@ sound as (
         sent_at,
         claimed_received_at,
         case
+            when shed = 'shed_overload' then 'shed_overload'
+            when shed = 'shed_rate_limit' then 'shed_rate_limit'
             when refused = 'too_large' then 'too_large'
             when refused = 'too_many' then 'too_many'
             when event_type is null

@@ -26,4 +26,4 @@ anti join found_duplicates as d on d.ordinal = v.ordinal
 left join contracts as c on c.contract = v.contract
 left join failure_owners as o on o.reason = v.reason
 left join line_faults as f on f.segment_no * 4294967296 + f.line_no = v.ordinal
-where v.reason is not null
+where v.reason is not null and v.reason not in ('shed_overload', 'shed_rate_limit')

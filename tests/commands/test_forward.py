@@ -18,7 +18,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from activation_dagster.cli import app
-from activation_dagster.errors import SettingsInvalid, WrongUse
+from activation_dagster.errors import ContractsInvalid, SettingsInvalid, WrongUse
+from activation_dagster.registry.loading import load_contracts
 from activation_dagster.sources.landing import Landing
 from tests.pipeline.small_shop import REPOSITORY, lines, purchase
 from tests.pipeline.tracking_server import Far, far_collector
@@ -103,6 +104,55 @@ def test_the_loop_sends_what_lands_until_it_is_told_to_stop(far: Far, tmp_path: 
         finally:
             process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_SECONDS) == 0
+
+
+def test_a_forward_that_is_changed_or_taken_away_is_seen_without_a_restart(far: Far, tmp_path: Path) -> None:
+    sources = tmp_path / "contracts" / "sources.yaml"
+    command = [sys.executable, "-m", "activation_dagster.cli", "forward", "--since", LONG_AGO]
+    with (
+        far_collector() as other,
+        subprocess.Popen(
+            command, cwd=REPOSITORY, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            _until(lambda: far.ids == ["one"], process)
+            sources.write_text("sources: [")  # a mistake ends nothing
+            assert process.stderr is not None
+            while "refused; what was sent on before goes on" not in (line := process.stderr.readline().decode()):
+                assert line
+            said = {"owner": "platform", "environment": "demo", "forward": {"to": other.address, "key": "FAR_KEY"}}
+            sources.write_text(json.dumps({"sources": {"web": said}}))
+            _until(lambda: other.ids == ["one"], process)  # another address begins anew
+            land(tmp_path, "two")
+            _until(lambda: other.ids == ["one", "two"], process)
+            sources.write_text(json.dumps({"sources": {"web": {**said, "forward": None}}}))
+            while "no longer sent on" not in (line := process.stdout.readline().decode()) or other.address not in line:
+                assert line
+            land(tmp_path, "three")
+            sources.write_text(json.dumps({"sources": {"web": said}}))
+            _until(lambda: other.ids == ["one", "two", "three"], process)
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_SECONDS) == 0
+    assert far.ids == ["one"]
+
+
+def test_a_purpose_that_nobody_is_asked_about_is_a_fault(far: Far, tmp_path: Path) -> None:
+    sources = tmp_path / "contracts" / "sources.yaml"
+    for more, told in (
+        ({"purpose": "marketin"}, "Did you mean 'marketing'?"),
+        ({"purpose": "research", "channel": "push"}, "names channel 'push'"),
+        ({"channel": "email"}, "names a channel and no purpose"),
+    ):
+        said = {"owner": "platform", "environment": "demo"}
+        forward = {"to": far.address, "key": "FAR_KEY", **more}
+        sources.write_text(json.dumps({"sources": {"web": {**said, "forward": forward}}}))
+        with pytest.raises(ContractsInvalid) as refused:
+            load_contracts(tmp_path / "contracts", environment="demo")
+        (fault,) = refused.value.faults
+        assert told in fault.sentence
 
 
 def _until(holds: Any, process: subprocess.Popen[bytes]) -> None:

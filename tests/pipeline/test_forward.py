@@ -29,7 +29,8 @@ from activation_dagster.domain.forwarding import (
 from activation_dagster.domain.landing import Segment
 from activation_dagster.domain.times import read_instant
 from activation_dagster.errors import LeaseHeld, RetryLater, StopTheDestination
-from activation_dagster.pipeline.forward import ForwardReport, Pace, Target, forward, forward_status
+from activation_dagster.pipeline.forward import ForwardReport, Pace, forward
+from activation_dagster.pipeline.forward_status import Target, forward_status
 from activation_dagster.pipeline.import_archive import import_archive
 from activation_dagster.pipeline.places import Places
 from activation_dagster.sources.archives import FolderArchive

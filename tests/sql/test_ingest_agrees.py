@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from activation_dagster.domain.contracts import Call
-from activation_dagster.domain.events import OBJECTS, TEXTS, TIMES, envelope_fault, occurred_at
+from activation_dagster.domain.events import OBJECTS, TEXTS, TIMES, envelope_fault, occurred_at, shed_on_arrival
 from activation_dagster.domain.lexical import MAX_DEPTH, MAX_LINE_BYTES, read_event
 from activation_dagster.domain.reasons import QuarantineReason
 from activation_dagster.domain.times import read_instant
@@ -40,7 +40,7 @@ def plainly(line: bytes) -> Verdict:
     event = read_event(line)
     if isinstance(event, QuarantineReason):
         return event.value, None, None, None, None, None
-    fault = envelope_fault(event)
+    fault = shed_on_arrival(event) or envelope_fault(event)
     if fault is not None:
         return fault.value, None, None, None, None, None
     times = {name: None if event.get(name) is None else read_instant(event[name]) for name in TIMES}

@@ -249,8 +249,12 @@ CASES = [
     ),
     Case(
         model="validate/message_keys",
-        name="each event's message id as a key of 22 characters",
-        given={"event_verdicts": rows_of(EVENTS, "1, 'e1', 'm', 'x'", "2, 'e2', 'm', null", "3, 'e3', 'n', null")},
+        name="each event's message id as a key of 22 characters; a shed event has none",
+        given={
+            "event_verdicts": rows_of(
+                EVENTS, "1, 'e1', 'm', 'x'", "2, 'e2', 'm', null", "3, 'e3', 'n', null", "4, 'e4', 's', 'shed_overload'"
+            )
+        },
         shown="ordinal, key, is_sound",
         expected=[
             (1, "b49XcVCQ2iYyRTmI2aFQGw", False),
@@ -343,6 +347,27 @@ CASES = [
         expected=[(2, "e2", "m", "in_batch")],
     ),
     Case(
+        model="validate/shed_events",
+        name="what was shed, with its contract where there is one",
+        given={
+            "event_verdicts": rows_of(
+                "ordinal, event_id, source, message_id, reason, event_type, event_name",
+                "1, 'e1', 'shop', 'm1', 'shed_overload', 'track', 'A'",
+                "2, 'e2', 'shop', 'm2', 'shed_rate_limit', 'page', 'Home'",
+                "3, 'e3', 'shop', 'm3', 'shed_overload', 'track', 'B'",
+                "4, 'e4', 'shop', 'm4', 'unknown_event', 'track', 'B'",
+                "5, 'e5', 'shop', 'm5', null, 'track', 'A'",
+            ),
+            "contracts": rows_of("contract, call, name", "'a', 'track', 'A'", "'page', 'page', 'page'"),
+        },
+        shown="event_id, message_id, reason, contract",
+        expected=[
+            ("e1", "m1", "shed_overload", "a"),
+            ("e2", "m2", "shed_rate_limit", "page"),
+            ("e3", "m3", "shed_overload", None),
+        ],
+    ),
+    Case(
         model="validate/quarantined_events",
         name="refused events with all violations, the owner who answers, and the bytes",
         given={
@@ -354,6 +379,7 @@ CASES = [
                 "3, 'e3', 'shop', 'unknown_event', null, null, null, 'track', 'B', 'm3', make_timestamp(1)",
                 "9, 'e9', 'shop', 'not_json', null, null, null, null, null, 'm9', make_timestamp(1)",
                 "4, 'e4', 'shop', 'unknown_event', null, null, null, 'track', 'B', 'm1', make_timestamp(1)",
+                "5, 'e5', 'shop', 'shed_overload', null, null, null, 'track', 'B', 'm5', make_timestamp(1)",
             ),
             "landed_payloads": rows_of("ordinal, payload", "1, 'p1'", "2, 'p2'", "3, 'p3'", "4, 'p4'"),
             "found_duplicates": rows_of("ordinal, cause", "4, 'in_batch'"),
@@ -793,10 +819,11 @@ CASES = [
         model="checks/ingested_events__not_accounted_for",
         name="innocent: every event is in one place",
         given={
-            "ingested_events": rows_of("ordinal, event_id", "1, 'e1'", "2, 'e2'", "3, 'e3'"),
+            "ingested_events": rows_of("ordinal, event_id", "1, 'e1'", "2, 'e2'", "3, 'e3'", "4, 'e4'"),
             "validated_events": rows_of("ordinal", "1"),
             "quarantined_events": rows_of("ordinal", "2"),
             "duplicate_events": rows_of("ordinal", "3"),
+            "shed_events": rows_of("ordinal", "4"),
         },
         shown="event_id",
     ),
@@ -808,9 +835,10 @@ CASES = [
             "validated_events": rows_of("ordinal", "1", "2"),
             "quarantined_events": rows_of("ordinal", "2"),
             "duplicate_events": "select 0 as ordinal where false",
+            "shed_events": rows_of("ordinal", "1"),
         },
         shown="event_id",
-        expected=[("e2",), ("e3",)],
+        expected=[("e1",), ("e2",), ("e3",)],
     ),
     Case(
         model="checks/overgrown_profiles__over_the_contract",

@@ -55,6 +55,7 @@ class _Waiting:
     source: str
     lines: bytes
     answer: asyncio.Future[None]
+    since: float = field(default_factory=time.monotonic)
     failure: LandingUnwritable | None = None
 
 
@@ -129,6 +130,15 @@ class Appender:
     def _is_stuck(self) -> bool:
         since = self._busy_since
         return since is not None and time.monotonic() - since > self.limits.answer_seconds / 2
+
+    def waiting_bytes(self) -> int:
+        """Bytes of lines that wait for the disk, or are being written."""
+        return self.figures.waiting_bytes
+
+    def waiting_seconds(self) -> float:
+        """How long the oldest of what waits for the disk, or is being written, has waited."""
+        began = [found for found in (self._busy_since, next((one.since for one in self._waiting), None)) if found]
+        return max((time.monotonic() - since for since in began), default=0.0)
 
     async def append(self, environment: str, source: str, lines: Sequence[bytes]) -> None:
         """See DurableAppender."""

@@ -8,14 +8,17 @@ from typing import Any, Protocol, cast
 
 import orjson
 
+from activation_dagster.domain.events import SHED
 from activation_dagster.domain.lexical import MAX_DEPTH, MAX_LINE_BYTES, SUSPECT_PATTERNS, read_event
-from activation_dagster.domain.reasons import QuarantineReason
+from activation_dagster.domain.reasons import QuarantineReason, ShedReason
 from activation_dagster.sources.collector.bodies import Unreadable, without
 
 MARK = "collector"
 """The first key of a line that the collector wrote. Only we write it first; one that a client sent is taken out."""
 
 OURS = frozenset({MARK, "receivedAt", "writeKey"})
+LONGEST_NAME = 200
+"""Letters that are kept of the name of a shed event: a line that says so little must stay little."""
 _SUSPECT = tuple(re.compile(pattern.encode()).search for pattern in SUSPECT_PATTERNS[1:])
 """The first looks behind a backslash, and no text with one comes so far."""
 _KEYS = re.compile(rb'"[ \t\r]*:')
@@ -27,6 +30,17 @@ class Verdicts(Protocol):
     def __call__(self, event: dict[str, Any], /) -> str | None: ...
 
 
+class Shedding(Protocol):
+    """Whether the event at a place of its request is shed, and why."""
+
+    def __call__(self, event: dict[str, Any], place: int, /) -> ShedReason | None: ...
+
+
+def nothing_shed(_event: dict[str, Any], _place: int) -> ShedReason | None:
+    """Everything stays."""
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
     """What is the same for all events of one request. Times are RFC 3339 in UTC."""
@@ -34,6 +48,7 @@ class Arrival:
     received_at: str
     made_id: str
     """Beginning of the message ids that we make for this request's events."""
+    source: str = ""
     call: str | None = None
     """What the path says of a single event's type."""
     sent_at: str | None = None
@@ -78,8 +93,13 @@ def sound(text: bytes) -> dict[str, Any] | QuarantineReason:
     return found
 
 
-def landing_line(item: bytes, arrival: Arrival, position: int, verdicts: Verdicts) -> Line:
-    """The line that an event lands as, whatever it is: what cannot be read is landed too, and waits."""
+def landing_line(
+    item: bytes, arrival: Arrival, position: int, verdicts: Verdicts, shedding: Shedding = nothing_shed
+) -> Line:
+    """The line that an event lands as, whatever it is: what cannot be read is landed too, and waits.
+
+    What is shed lands as a line that says no more of it than its messageId, type, name and source, and why.
+    """
     if b"\n" in item:
         item = item.replace(b"\n", b" ")  # between tokens it says nothing; inside a text it is no JSON anyway
     item = item.strip(b" \t\r\n")
@@ -96,6 +116,9 @@ def landing_line(item: bytes, arrival: Arrival, position: int, verdicts: Verdict
             return Line(line=item, reason=event)
         mark = _mark(arrival, position, over=None, verdict=event, taken=())
         return Line(line=_led(mark, b"", item), reason=event)
+    shed = shedding(event, position)
+    if shed is not None:
+        return _shed_line(event, arrival, position, shed)
     taken = [name for name in OURS if name in event]
     if taken:
         item = _without(item, frozenset(taken))
@@ -114,6 +137,27 @@ def landing_line(item: bytes, arrival: Arrival, position: int, verdicts: Verdict
         reason=reason,
         message_id=message_id if isinstance(message_id, str) else None,
     )
+
+
+def _shed_line(event: dict[str, Any], arrival: Arrival, position: int, reason: ShedReason) -> Line:
+    message_id = event.get("messageId") or f"{arrival.made_id}-{position}"
+    call = event.get("type") or arrival.call
+    said: dict[str, Any] = {
+        MARK: {
+            SHED: reason.value,
+            "at": arrival.received_at,
+            "verdict": reason.value,
+            "position": position,
+            "source": arrival.source,
+        },
+        "receivedAt": arrival.received_at,
+        "messageId": message_id,
+        "type": call,
+    }
+    name = "event" if call == "track" else "name"
+    if event.get(name):
+        said[name] = str(event[name])[:LONGEST_NAME]
+    return Line(line=orjson.dumps(said), reason=reason.value, message_id=message_id)
 
 
 def _led(mark: bytes, added: bytes, item: bytes) -> bytes:

@@ -7,7 +7,7 @@ import itertools
 import json
 import random
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,17 +35,28 @@ class Load:
         return self.acknowledged - set(landed)
 
 
-def batch_of(messages: list[str], *, padding: int = 0) -> bytes:
-    events = [
-        {"type": "track", "event": "Thing Done", "userId": "u", "messageId": one, "properties": {"x": "y" * padding}}
-        for one in messages
-    ]
+def thing(message: str) -> dict[str, Any]:
+    """An event that no contract is about."""
+    return {"type": "track", "event": "Thing Done", "userId": "u", "messageId": message, "properties": {}}
+
+
+def batch_of(messages: list[str], *, padding: int = 0, make: Callable[[str], dict[str, Any]] = thing) -> bytes:
+    events = [make(one) for one in messages]
+    if padding:
+        events = [{**one, "properties": {**one["properties"], "x": "y" * padding}} for one in events]
     return json.dumps({"batch": events}).encode()
 
 
 @contextmanager
 def under_load(
-    port: int, load: Load, *, word: str, threads: int = 4, events: int = 5, padding: int = 100
+    port: int,
+    load: Load,
+    *,
+    word: str,
+    threads: int = 4,
+    events: int = 5,
+    padding: int = 100,
+    make: Callable[[str], dict[str, Any]] = thing,
 ) -> Generator[None]:
     """Send until the block ends; a connection that breaks is opened again."""
     stopped = threading.Event()
@@ -62,7 +73,7 @@ def under_load(
                 if connection is None:
                     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
                 connection.request(
-                    "POST", "/v1/batch", batch_of(messages, padding=padding), {"authorization": basic(KEY)}
+                    "POST", "/v1/batch", batch_of(messages, padding=padding, make=make), {"authorization": basic(KEY)}
                 )
                 answer = connection.getresponse()
                 answer.read()

@@ -81,7 +81,8 @@ def contracts_with_sources(folder: Path, sources: Iterable[Source] = SOURCES) ->
 def settings_under(folder: Path, **more: Any) -> Settings:
     """An installation under a folder, with the sources of this module; segments are sealed at once."""
     root = folder / "contracts" if (folder / "contracts").exists() else contracts_with_sources(folder)
-    known: dict[str, Any] = {"collector_seal_seconds": 0.05, **more}
+    # A machine that is busy with other tests must shed nothing; tests of shedding say otherwise.
+    known: dict[str, Any] = {"collector_seal_seconds": 0.05, "collector_shed_seconds": 600.0, **more}
     return Settings(home=folder / "home", contracts=root, **known)
 
 
@@ -163,8 +164,8 @@ def in_a_thread(
 ) -> Generator[Running]:
     """A collector in this process; it is stopped as SIGTERM stops it."""
     collector = collector_of(settings) if clock is None else collector_of(settings, clock=clock)
-    collector.limits = limits(collector.limits)
-    collector.intake.max_bytes = collector.limits.max_batch_bytes
+    collector.reception.limits = limits(collector.reception.limits)
+    collector.intake.max_bytes = collector.reception.limits.max_batch_bytes
     config = configuration(collector.application(), host="127.0.0.1", port=0, workers=1, factory=False)
     server = uvicorn.Server(config)
     with socket.socket() as listening:
@@ -196,6 +197,8 @@ def in_a_process(settings: Settings, *, workers: int = 1, before: str = "", port
         "ACTIVATION_HOME": str(settings.home),
         "ACTIVATION_CONTRACTS": str(settings.contracts),
         "ACTIVATION_COLLECTOR_SEAL_SECONDS": str(settings.collector_seal_seconds),
+        "ACTIVATION_COLLECTOR_SHED_SECONDS": str(settings.collector_shed_seconds),
+        "ACTIVATION_COLLECTOR_SHED_BYTES": str(settings.collector_shed_bytes),
         "PYTHONPATH": str(REPOSITORY),
     }
     program = f"import sys; sys.argv = ['activation', *sys.argv[1:]]\n{before}\n"

@@ -1,6 +1,7 @@
 """Whatever happens to the collector, what it acknowledged is in landing, whole; what it cannot keep it refuses.
 
-`make test-collector` repeats the first of these 200 times (COLLECTOR_ROUNDS) and opens 10,000 connections.
+`make test-collector` repeats the first of these 200 times (COLLECTOR_ROUNDS) with one worker and with two
+(COLLECTOR_WORKERS), and opens 10,000 connections.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from tests.sources.collector.running import (
     until,
 )
 
+WORKERS = [int(one) for one in os.environ.get("COLLECTOR_WORKERS", "1,2").split(",")]
 ROUNDS = int(os.environ.get("COLLECTOR_ROUNDS", "3"))
 CONNECTIONS = int(os.environ.get("COLLECTOR_CONNECTIONS", "1000"))
 ENDED = (0, -signal.SIGTERM)
@@ -56,7 +58,7 @@ def sealed_by_the_next(running: Running) -> None:
     recover(running.landing(), lambda: datetime.now(UTC))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_kill_9_at_any_moment_under_load_loses_nothing_that_was_acknowledged(tmp_path: Path, workers: int) -> None:
     settings = settings_under(tmp_path)
     load = Load()
@@ -85,8 +87,8 @@ def test_a_worker_that_is_killed_leaves_its_file_to_the_living_and_is_replaced(t
     with in_a_process(settings, workers=2) as running:
         assert running.process is not None
         with under_load(running.port, load, word="a", threads=8):
-            until(lambda: _both_write(running))
-            workers = _workers(running.process.pid)
+            until(lambda: both_write(running))
+            workers = workers_of(running.process.pid)
             before = len(load.acknowledged)
             workers[0].kill()
             until(lambda: running.landing().segments())  # the other one sealed the dead one's file
@@ -96,13 +98,13 @@ def test_a_worker_that_is_killed_leaves_its_file_to_the_living_and_is_replaced(t
         assert load.missing(landed_ids(running)) == set()
 
 
-def _both_write(running: Running) -> bool:
+def both_write(running: Running) -> bool:
     """Whether two workers hold a file; another connection, because those of before may all be of who listened first."""
     httpx.post(f"{running.url}/v1/batch", content=batch_of([uuid.uuid4().hex]), headers=AUTHORIZED, timeout=60)
     return len(running.open_files()) == 2
 
 
-def _workers(parent: int) -> list[psutil.Process]:
+def workers_of(parent: int) -> list[psutil.Process]:
     return [one for one in psutil.Process(parent).children() if "resource_tracker" not in " ".join(one.cmdline())]
 
 

@@ -1,0 +1,117 @@
+"""A batch's distinct sets of identifiers as numbers: each value is read once, and each identifier has its number."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from activation_dagster.domain.identifiers import IdentityRules
+from activation_dagster.lake.engine import Engine
+
+pc: Any = importlib.import_module("pyarrow.compute")  # whose functions are made when it is imported
+
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodedSets:
+    """`identifier_sets` in the order of first arrival; sets and identifiers are numbered from 0.
+
+    `set_no`: of each set its first event's ordinal. `set_of` and `code_of` have an entry for each identifier of each
+    set, sorted by set, then priority. `identifiers`: an Arrow table of (kind, value, key), a row an identifier, by
+    number. `kind_of`: of each identifier the place of its kind. `is_whole`: of each set whether none of its values
+    names nobody.
+    """
+
+    set_no: Numbers
+    set_of: Numbers
+    code_of: Numbers
+    kind_of: Numbers
+    is_whole: npt.NDArray[np.bool_]
+    identifiers: Any
+
+
+def coded_sets(engine: Engine, rules: IdentityRules) -> CodedSets:
+    """Read every distinct value of `identifier_sets` by the rules, and number what was read."""
+    names = ", ".join(f"id_{kind.name}" for kind in rules.kinds)
+    table = engine.connection.execute(f"select set_no, {names} from identifier_sets order by set_no").to_arrow_table()
+    sets = table.num_rows
+    codes = np.full((sets, len(rules.kinds)), -1, dtype=np.int32)
+    is_whole = np.ones(sets, dtype=np.bool_)
+    kinds: list[Any] = []
+    values: list[Any] = []
+    known = 0
+    for place, kind in enumerate(rules.kinds):
+        raw = pc.dictionary_encode(table.column(place + 1).combine_chunks())
+        at = raw.indices.fill_null(len(raw.dictionary)).to_numpy(zero_copy_only=False)
+        read = pc.dictionary_encode(pa.array(kind.readings(raw.dictionary.to_pylist()), type=pa.string()))
+        number = np.full(len(raw.dictionary) + 1, -1, dtype=np.int32)
+        number[:-1] = read.indices.fill_null(-1 - known).to_numpy(zero_copy_only=False) + known
+        codes[:, place] = number[at]
+        is_whole &= (codes[:, place] >= 0) | (at == len(raw.dictionary))
+        known += len(read.dictionary)
+        kinds.append(np.full(len(read.dictionary), place, dtype=np.int64))
+        values.append(read.dictionary)
+    set_of, places = np.nonzero(codes >= 0)
+    kind_of = np.concatenate(kinds)
+    named = pa.array([kind.name for kind in rules.kinds]).take(pa.array(kind_of))
+    identifiers = pa.table({"kind": named, "value": pa.chunked_array(values, type=pa.string())})
+    return CodedSets(
+        set_no=table.column(0).to_numpy(),
+        set_of=set_of,
+        code_of=codes[set_of, places].astype(np.int64),
+        kind_of=kind_of,
+        is_whole=is_whole,
+        identifiers=identifiers.append_column("key", _of_each(engine, identifiers, "unhex(md5(text))")),
+    )
+
+
+def profile_ids(engine: Engine, identifiers: Any) -> Any:
+    """The profile that each of some identifiers (Arrow: kind, value) makes; `domain.identifiers.profile_id` of many."""
+    return _of_each(engine, identifiers, "'p' || left(sha256(text), 24)")
+
+
+def _of_each(engine: Engine, identifiers: Any, what: str) -> Any:
+    """An expression of each identifier's `text`, its kind and value as keys and profile ids derive from them."""
+    numbered = identifiers.append_column("number", pa.array(np.arange(identifiers.num_rows)))
+    engine.connection.register("asked_identifiers", numbered)
+    try:
+        return (
+            engine.connection.execute(
+                f"select {what} from (select number, kind || chr(31) || value as text from asked_identifiers) "
+                "order by number"
+            )
+            .to_arrow_table()
+            .column(0)
+        )
+    finally:
+        engine.connection.unregister("asked_identifiers")
+
+
+def ordered(table: Any, column: str) -> Any:
+    """An Arrow table in the order of one column: state takes rows fastest in the order of their key."""
+    return table.take(pc.sort_indices(table.column(column)))
+
+
+def arrivals_of(engine: Engine, set_no: Numbers) -> tuple[Any, Numbers]:
+    """(event_id, microseconds of when it happened) of the first events of some sets, by `set_no`, in that order."""
+    engine.connection.register("asked_sets", pa.table({"set_no": pa.array(set_no)}))
+    try:
+        found = engine.connection.execute(
+            "select v.event_id, epoch_us(v.occurred_at) from validated_events as v "
+            "join asked_sets as a on a.set_no = v.ordinal order by v.ordinal"
+        ).to_arrow_table()
+    finally:
+        engine.connection.unregister("asked_sets")
+    return found.column(0), found.column(1).to_numpy()
+
+
+def places_of(keys: Any, wanted: Sequence[bytes]) -> Numbers:
+    """Where each wanted key stands among `keys` (Arrow)."""
+    return pc.index_in(pa.array(wanted, type=keys.type), value_set=keys).to_numpy(zero_copy_only=False).astype(np.int64)
