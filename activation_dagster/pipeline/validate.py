@@ -121,7 +121,8 @@ def _take_message_ids(run: BatchRun) -> None:
     others = engine.texts("select distinct key from message_keys where not is_sound order by key")
     taken += index.taken(others, batch_no=batch_no, arrival_hour=hour)
     if run.batch.provenance in ENTERED_AGAIN:
-        taken = sorted({*taken} - _left_to_nobody(run)) + _accepted_ever(run)
+        nobodys = _left_to_nobody(run)
+        taken = sorted({*taken} - nobodys) + _accepted_ever(run, knows_all=not nobodys)
     engine.put("taken_keys", {"key": "VARCHAR"}, [(key,) for key in sorted(set(taken))])
     engine.compute("validate/found_duplicates")
     rows = engine.rows(
@@ -150,16 +151,21 @@ def _left_to_nobody(run: BatchRun) -> set[str]:
     return set(found)
 
 
-def _accepted_ever(run: BatchRun) -> list[str]:
+def _accepted_ever(run: BatchRun, *, knows_all: bool) -> list[str]:
     """Those of the batch's message ids that may have been accepted since its originals came.
 
-    A repair may come long after the window; when the originals came, the index knew what was accepted before them.
-    Only arrival hours that something came in since then are read, and of them two columns. An event that identity left
-    to nobody does not count: what enters again in its stead is the first that is somebody's.
+    A repair may come long after the window; when the originals came, the index knew what was accepted before them, and
+    what was accepted in hours inside the batch's own window it knows now: those are left out, unless some of the ids
+    are let past the index. Of the arrival hours that something came into, two columns are read. An event that identity
+    left to nobody does not count: what enters again in its stead is the first that is somebody's.
     """
+    window = run.places.dedupe_window
     with run.places.state.read() as connection:
         first = first_original(connection, run.batch.segments)
-        hours = None if first is None else hours_since(connection, first, window=run.places.dedupe_window)
+        known_from = run.batch.arrival_hour - window if knows_all else None
+        hours = None if first is None else hours_since(connection, first, window=window, before=known_from)
+    if hours == []:
+        return []
     accepted = closed_rows(run.places, VALIDATED, Phase.VALIDATED, hours=hours)
     run.engine.make(
         "asked_ids",
