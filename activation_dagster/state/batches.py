@@ -144,8 +144,8 @@ def hours_since(
 ) -> list[datetime]:
     """Arrival hours of the batches planned since an instant, and of all a window before it or later; in order.
 
-    None from the hour `before` on, where one is given. A late copy of an old hour is planned when it comes, whatever its
-    hour; so both count.
+    None from the hour `before` on, where one is given. A late copy of an old hour is planned when it comes, whatever
+    its hour; so both count.
     """
     earliest = since - window - timedelta(hours=1)  # an hour's folder also holds what came at its end
     rows = connection.execute(
