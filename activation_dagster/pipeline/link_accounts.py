@@ -55,38 +55,49 @@ def account_links(run: BatchRun) -> None:
 
 
 def _make_standing(run: BatchRun) -> None:
-    """Make `standing_links`: offered identifiers that the ledger does not tell of, and whether they were known."""
-    engine = run.engine
-    kinds = {kind.name: kind for kind in run.contracts.identity.kinds}
-    silent = engine.connection.execute(
-        "select o.event_id, o.kind, o.raw, r.profile_id from offered_links as o "
-        "anti join ledger_links as l on l.event_id = o.event_id and l.kind = o.kind "
-        "join resolved_events as r on r.event_id = o.event_id"
+    """Make `standing_links`: offered identifiers that the ledger does not tell of, and whether they were known.
+
+    Known is what stands on the event's own profile and was attached by another event: what an event attaches itself,
+    the ledger must tell of.
+    """
+    engine, kinds = run.engine, {kind.name: kind for kind in run.contracts.identity.kinds}
+    engine.make(
+        "silent_links",
+        "select o.event_id, o.kind, o.raw from offered_links as o "
+        "anti join ledger_links as l on l.event_id = o.event_id and l.kind = o.kind",
     )
-    found: list[tuple[str, str, bool]] = []
+    values = engine.connection.execute("select distinct kind, raw from silent_links")
+    found: list[tuple[str, str, str, str]] = []
     with run.places.state.read() as connection:
-        while chunk := silent.fetchmany(AT_ONCE):
-            wanted: dict[tuple[str, str], bytes] = {}
-            for event_id, kind, raw, _ in chunk:
+        columns = (identifiers.c.key, identifiers.c.profile_id, identifiers.c.event_id)
+        query = select(*columns).where(identifiers.c.seq <= run.position)
+        while chunk := values.fetchmany(AT_ONCE):
+            asked: dict[bytes, list[tuple[str, str]]] = {}
+            for kind, raw in chunk:
                 value = kinds[kind].reading(raw)
                 if not isinstance(value, LinkRefusal):
-                    wanted[event_id, kind] = Identifier(kind, value).key
-            columns = (identifiers.c.key, identifiers.c.profile_id, identifiers.c.event_id)
-            query = select(*columns).where(identifiers.c.seq <= run.position)
-            owners = {
-                bytes(key): (owner, by)
-                for key, owner, by in select_in(connection, query, identifiers.c.key, set(wanted.values()))
-            }
-            redirects, _ = graph_state.clusters(
-                connection, {owner for owner, _ in owners.values()}, up_to_seq=run.position
-            )
-            for event_id, kind, _, profile in chunk:
-                key = wanted.get((event_id, kind))
-                owner, by = owners.get(key, (None, "")) if key is not None else (None, "")
-                # what this very event attached, the ledger must tell of
-                is_known = owner is not None and by != event_id and redirects.get(owner, owner) == profile
-                found.append((event_id, kind, is_known))
-    engine.put("standing_links", {"event_id": "VARCHAR", "kind": "VARCHAR", "is_known": "BOOLEAN"}, found)
+                    asked.setdefault(Identifier(kind, value).key, []).append((kind, raw))
+            for key, owner, event_id in select_in(connection, query, identifiers.c.key, asked):
+                found += [(kind, raw, owner, event_id) for kind, raw in asked[bytes(key)]]
+    engine.put("standing_values", dict.fromkeys(("kind", "raw", "owner", "event_id"), "VARCHAR"), found)
+    engine.make(
+        "standing_owners",
+        "select s.event_id, s.kind, v.owner, v.event_id as attached_by, r.profile_id from silent_links as s "
+        "join resolved_events as r on r.event_id = s.event_id "
+        "left join standing_values as v on v.kind = s.kind and v.raw = s.raw",
+    )
+    # few owners are not themselves the profile of the event: only theirs is looked up
+    others = engine.texts("select distinct owner from standing_owners where owner <> profile_id")
+    with run.places.state.read() as connection:
+        redirects, _ = graph_state.clusters(connection, others, up_to_seq=run.position)
+    engine.put("owners_today", dict.fromkeys(("owner", "profile_id"), "VARCHAR"), sorted(redirects.items()))
+    engine.make(
+        "standing_links",
+        "select s.event_id, s.kind, "
+        "coalesce(coalesce(t.profile_id, s.owner) = s.profile_id and s.attached_by <> s.event_id, false) as is_known "
+        "from standing_owners as s left join owners_today as t on t.owner = s.owner",
+    )
+    engine.forget("silent_links", "standing_values", "standing_owners", "owners_today")
 
 
 def link_counts(run: BatchRun) -> dict[str, int]:
