@@ -18,8 +18,8 @@ from activation_dagster.registry.catalogue_pages import Catalogue, pages
 from activation_dagster.registry.contract_set import ContractSet, readers_of_all
 from activation_dagster.registry.loading import load_contracts
 from activation_dagster.registry.published import check_against, report_against
-from tests.registry.test_event_contracts import ABOUT, VERSION, with_property, written
-from tests.registry.test_event_contracts import faults as faults_of_event
+from tests.registry.test_event_files import ABOUT, VERSION, with_property, written
+from tests.registry.test_event_files import faults as faults_of_event
 from tests.registry.test_published import git
 
 CONTRACTS = Path(__file__).resolve().parent.parent.parent / "contracts"
