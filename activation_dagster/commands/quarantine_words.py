@@ -23,7 +23,10 @@ def print_events(found: Sequence[QuarantinedEvent], *, reveal: bool) -> None:
         judged = f", judged by {sample.contract_version}" if sample.contract_version else ""
         say(f"seen {shown(sample.seen_at)} UTC from {sample.source}, in batch {sample.batch_id}{judged}", indent=2)
         for violation in sample.violations:
-            say(f"breaks {violation}", indent=2)
+            say(f"{'in dispute' if sample.candidates else 'breaks'} {violation}", indent=2)
+        for one in sample.candidates:
+            stands = f"stands on {one.other_profile_id}" if one.other_profile_id else f"offered to {one.profile_id}"
+            say(f"candidate {stands} by {one.kind} {one.identifier}; stopped by {one.rule}", indent=2)
         if sample.closed_by:
             became = f", entered again as {sample.became}" if sample.became else ""
             say(f"closed by {sample.closed_by}{became}", indent=2)

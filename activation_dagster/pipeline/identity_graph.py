@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,10 +11,12 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from activation_dagster.domain.links import LinkDecision
+from activation_dagster.domain.masking import masked
 from activation_dagster.domain.reasons import LinkRefusal
 from activation_dagster.pipeline.contracts_in_force import contracts_today
 from activation_dagster.pipeline.people import Redirect, person_named
 from activation_dagster.pipeline.places import Places
+from activation_dagster.pipeline.traits import person_traits
 from activation_dagster.state.bulk import select_in
 from activation_dagster.state.instants import instant
 from activation_dagster.state.tables import identifiers, links, profile_redirects, profiles
@@ -47,6 +50,15 @@ class FormerProfile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeldTrait:
+    """What counts of a trait, as JSON (masked unless revealed), and the policy that chose it of all that was said."""
+
+    trait: str
+    value: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToldLink:
     """One entry of the ledger, and in words why it is so."""
 
@@ -73,6 +85,7 @@ class PersonGraph:
     redirects: tuple[Redirect, ...]
     links: tuple[ToldLink, ...]
     link_count: int
+    traits: tuple[HeldTrait, ...] = ()
 
 
 def graph_of(places: Places, text: str, *, reveal: bool) -> PersonGraph:
@@ -80,15 +93,16 @@ def graph_of(places: Places, text: str, *, reveal: bool) -> PersonGraph:
 
     Links are those offered to the person's profiles, and those refused elsewhere because the person has the identifier.
     """
-    responses = {
-        mode.code: mode.response for mode in contracts_today(places).failure_modes.values() if mode.group == "link"
-    }
+    contracts = contracts_today(places)
+    responses = {mode.code: mode.response for mode in contracts.failure_modes.values() if mode.group == "link"}
+    policies = contracts.identity.traits
     person = person_named(places, text)
     members = sorted(person.members)
     with places.state.read() as connection:
         values = _values(connection, members)
         rows = _links(connection, members)
         held = _identifiers(connection, members)
+        known = person_traits(connection, policies, members)
         former = select(
             profiles.c.profile_id,
             profiles.c.created_by,
@@ -155,6 +169,14 @@ def graph_of(places: Places, text: str, *, reveal: bool) -> PersonGraph:
         ),
         links=tuple(told[:MOST_LINKS]),
         link_count=len(told),
+        traits=tuple(
+            HeldTrait(
+                trait=trait,
+                value=json.dumps(value if reveal else masked(value), ensure_ascii=False),
+                policy=policies.of(trait).policy.value,
+            )
+            for trait, value in sorted(known.items())
+        ),
     )
 
 

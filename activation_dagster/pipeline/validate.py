@@ -15,6 +15,7 @@ from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.closed_rows import closed_rows
 from activation_dagster.pipeline.ingest import compute_ingested
 from activation_dagster.pipeline.shed_counts import SHED_OF
+from activation_dagster.state import conflicts
 from activation_dagster.state.batches import hours_since
 from activation_dagster.state.message_ids import MessageIds, record_duplicates, recorded_duplicates
 from activation_dagster.state.purges import purges_of
@@ -120,7 +121,7 @@ def _take_message_ids(run: BatchRun) -> None:
     others = engine.texts("select distinct key from message_keys where not is_sound order by key")
     taken += index.taken(others, batch_no=batch_no, arrival_hour=hour)
     if run.batch.provenance in ENTERED_AGAIN:
-        taken += _accepted_ever(run)
+        taken = sorted({*taken} - _left_to_nobody(run)) + _accepted_ever(run)
     engine.put("taken_keys", {"key": "VARCHAR"}, [(key,) for key in sorted(set(taken))])
     engine.compute("validate/found_duplicates")
     rows = engine.rows(
@@ -131,11 +132,30 @@ def _take_message_ids(run: BatchRun) -> None:
     engine.forget("message_keys", "taken_keys", "repeated_keys")
 
 
+def _left_to_nobody(run: BatchRun) -> set[str]:
+    """The batch's message ids that were taken by the very events that enter again, which identity left to nobody.
+
+    Only these may come twice: the first was accepted and is nobody's, so that nothing is counted or sent for it.
+    """
+    with run.places.state.read() as connection:
+        entering = conflicts.entered_again(connection, run.batch.segments)
+    if not entering:
+        return set()
+    run.engine.put("entering_again", {"event_id": "VARCHAR"}, [(event_id,) for event_id in entering])
+    found = run.engine.texts(
+        "select m.key from message_keys as m join ingested_events as e on e.ordinal = m.ordinal "
+        "semi join entering_again as a on a.event_id = e.event_id"
+    )
+    run.engine.forget("entering_again")
+    return set(found)
+
+
 def _accepted_ever(run: BatchRun) -> list[str]:
     """Those of the batch's message ids that may have been accepted since its originals came.
 
     A repair may come long after the window; when the originals came, the index knew what was accepted before them.
-    Only arrival hours that something came in since then are read, and of them one column.
+    Only arrival hours that something came in since then are read, and of them two columns. An event that identity left
+    to nobody does not count: what enters again in its stead is the first that is somebody's.
     """
     with run.places.state.read() as connection:
         first = first_original(connection, run.batch.segments)
@@ -145,12 +165,14 @@ def _accepted_ever(run: BatchRun) -> list[str]:
         "asked_ids",
         "select distinct e.message_id, m.key from event_verdicts as e join message_keys as m on m.ordinal = e.ordinal",
     )
-    found = run.engine.texts(
-        f"select distinct a.key from {accepted} as v join asked_ids as a on a.message_id = v.message_id "
+    found = run.engine.rows(
+        f"select a.key, v.event_id from {accepted} as v join asked_ids as a on a.message_id = v.message_id "
         f"where v.batch_id <> {literal(run.batch.batch_id)}"
     )
     run.engine.forget("asked_ids")
-    return found
+    with run.places.state.read() as connection:
+        nobodys = conflicts.among_conflicts(connection, {event_id for _, event_id in found})
+    return sorted({key for key, event_id in found if event_id not in nobodys})
 
 
 def _recall_duplicates(run: BatchRun) -> None:
