@@ -167,6 +167,8 @@ def collector_of(settings: Settings, *, workers: int = 1, clock: Callable[[], da
         found: list[ForwardStatus] = []
         sources = load_sources(settings.contracts)
         for environment in sorted({one.environment for one in sources.values() if one.forward is not None}):
+            if settings.state_url is not None and environment != settings.environment:
+                continue  # a named state database belongs to one environment
             with open_places(settings.in_environment(environment), clock=clock) as places:
                 found += [forward_status(places, target) for target in forward_targets(sources, environment)]
         return found

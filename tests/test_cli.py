@@ -322,6 +322,22 @@ def test_contracts_with_mistakes_show_all_of_them_and_end_with_1(
     assert "Traceback" not in other.err
 
 
+def test_working_says_that_the_contracts_are_refused(
+    run: Run, worked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contracts = tmp_path / "contracts"
+    shutil.copytree(REPOSITORY / "contracts", contracts)
+    monkeypatch.setenv("ACTIVATION_CONTRACTS", str(contracts))
+    version = contracts / "events" / "page" / "v1.yaml"
+    version.write_text(version.read_text(encoding="utf-8") + "# edited\n", encoding="utf-8")
+    file = tmp_path / "one.ndjson"
+    file.write_bytes(lines(event("page", "bob", at=datetime.now(UTC)))[0] + b"\n")
+    run("events", "land", str(file), "--source", "web")
+    ended = run("work", "--no-deliver")
+    assert ended.out.startswith("Worked 1 batch; ")
+    assert "1 incident is open: see `activation incidents list`." in ended.out
+
+
 def test_quarantine_is_listed_and_shown_masked(run: Run, worked: Path) -> None:
     groups = run("quarantine", "list", "--json").json
     assert {(group["event"], group["reason"]) for group in groups} == {
@@ -354,7 +370,10 @@ def test_a_repair_is_tried_then_applied_by_name_and_kept(run: Run, worked: Path,
     assert "properties.price: <text of 4> → <integer>" in tried.out
     assert "1 event selected; 1 would pass today's contracts." in tried.out
     assert "dear" not in tried.out.replace("dear_prices", "")
-    assert "Nothing was changed." in tried.out
+    assert "Nothing was changed. To let them enter again: the same with `--apply --by NAME`." in tried.out
+    idle = tmp_path / "idle.yaml"
+    idle.write_text(REPAIR.replace("dear: 900", "cheap: 900"), encoding="utf-8")
+    assert "no step of the repair changed it" in run("quarantine", "repair", str(idle)).out
     assert 'properties.price: "dear" → 900' in run("quarantine", "repair", str(file), "--reveal").out
     nameless = run("quarantine", "repair", str(file), "--apply")
     assert (nameless.code, nameless.err) == (

@@ -66,6 +66,8 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         "collector_max_batch_events": "10",
         "collector_seal_seconds": "2.5",
         "collector_seal_bytes": "1024",
+        "collector_shed_bytes": "2048",
+        "collector_shed_seconds": "1.5",
         "collector_client_address": "off",
     }
     assert said.keys() == Settings.model_fields.keys()
@@ -86,6 +88,8 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         "collector_max_batch_events": 10,
         "collector_seal_seconds": 2.5,
         "collector_seal_bytes": 1024,
+        "collector_shed_bytes": 2048,
+        "collector_shed_seconds": 1.5,
     }
     assert settings.resolved_state_url == "postgresql+psycopg://u:p@db/state"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from activation_dagster.commands.installation import places_of, read_settings
-from activation_dagster.commands.printing import AsJson, end, plain, print_json, print_table, say
+from activation_dagster.commands.printing import AsJson, counted, end, plain, print_json, print_table, say
 from activation_dagster.domain.compatibility.changes import Change, Mode, Verdict
 
 if TYPE_CHECKING:
@@ -77,11 +77,8 @@ def check(*, against: Against = None, as_json: AsJson = False) -> None:
         say(f"{len(faults):,} mistake{'s' if len(faults) != 1 else ''} under {settings.contracts}:")
         print_table(["file", "path", "mistake"], [(fault.file, fault.path, fault.sentence) for fault in faults])
     else:
-        counted = ", ".join(
-            f"{count:,} {what.replace('_', ' ').removesuffix('' if count != 1 else 's')}"
-            for what, count in promised.items()
-        )
-        say(f"The contracts are sound: {counted} (set {fingerprint}).")
+        told = ", ".join(counted(count, what.replace("_", " ").removesuffix("s")) for what, count in promised.items())
+        say(f"The contracts are sound: {told} (set {fingerprint}).")
         if published is not None:
             new = f"new: {', '.join(published.new)}" if published.new else "none is new"
             where = "to the newest batch" if published.ref == IN_STATE else f"at {published.ref}"

@@ -153,6 +153,7 @@ def _chosen(contracts: ContractSet, event: str, version: str) -> tuple[list[Even
     """The contracts asked for, with the versions asked for only. Raises WrongUse where there is none."""
     from dataclasses import replace
 
+    from activation_dagster.domain.envelope import ENVELOPE
     from activation_dagster.errors import WrongUse
     from activation_dagster.registry.files import suggestion
 
@@ -161,7 +162,7 @@ def _chosen(contracts: ContractSet, event: str, version: str) -> tuple[list[Even
     if envelope is not None and event not in ("", envelope.slug):
         envelope = None
     if not chosen and envelope is None:
-        near = suggestion(event, [*contracts.events, *(found.name for found in contracts.events.values())])
+        near = suggestion(event, [*contracts.events, *(found.name for found in contracts.events.values()), ENVELOPE])
         raise WrongUse(f"No contract is named '{event}', under events/ of the contracts.{near or ' Name one of them.'}")
     if version:
         chosen = [

@@ -92,6 +92,8 @@ def show(
         [(one.kind, one.identifier, one.attached_at, one.event_id, one.shared_since) for one in found.identifiers],
         may_go=("shared since",),
     )
+    if found.traits:
+        print_table(["trait", "value", "policy"], [(one.trait, one.value, one.policy) for one in found.traits])
     for moved in found.redirects:
         say(f"{moved.from_profile} became {moved.to_profile} by {moved.event_id}.")
     for link in found.links:

@@ -141,6 +141,11 @@ def say(sentence: str, *, indent: int = 0) -> None:
     console().print(Padding(text, (0, 0, 0, indent), expand=False) if indent else text)
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 event`, `2,000 events`."""
+    return f"{count:,} {noun}{'s' if count != 1 else ''}"
+
+
 def warn(sentence: str) -> None:
     """Print one sentence on stderr."""
     sys.stderr.write(sentence + "\n")

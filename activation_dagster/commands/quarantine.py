@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from activation_dagster.commands.installation import opened
-from activation_dagster.commands.printing import AsJson, Limit, Reveal, plain, print_json, print_table, say
+from activation_dagster.commands.printing import AsJson, Limit, Reveal, counted, plain, print_json, print_table, say
 from activation_dagster.commands.quarantine_words import (
-    counted,
     print_dismissal,
     print_events,
     print_purge,
@@ -127,7 +126,7 @@ def list_them(
         may_go=("removed from", "first seen", "last seen", "owner", "24 h before", "24 h"),
     )  # fmt: skip
     if purged:
-        say(f"Retention has removed {counted(purged)} until now; `quarantine log` says when.")
+        say(f"Retention has removed {counted(purged, 'event')} until now; `quarantine log` says when.")
 
 
 @app.command()
@@ -183,7 +182,7 @@ def repair(
     with opened() as places:
         read = read_repair(file, owners=contracts_today(places).owners)
         report = run(places, read, only=only, by=name, samples=samples, reveal=reveal)
-    print_report(report, f"quarantine repair {file}", reveal=reveal, applied=applies, as_json=as_json)
+    print_report(report, reveal=reveal, applied=applies, as_json=as_json)
 
 
 @app.command()
@@ -209,7 +208,7 @@ def replay(
     select = _selection(event, reason, field, ids, since, until, batches)
     with opened() as places:
         report = run(places, select, by=name, samples=samples, reveal=reveal)
-    print_report(report, "quarantine replay", reveal=reveal, applied=applies, as_json=as_json)
+    print_report(report, reveal=reveal, applied=applies, as_json=as_json)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from activation_dagster.commands.printing import plain, print_json, print_table, say, shown
+from activation_dagster.commands.printing import counted, plain, print_json, print_table, say, shown
 
 if TYPE_CHECKING:
     from activation_dagster.domain.repairs import Change
@@ -23,7 +23,10 @@ def print_events(found: Sequence[QuarantinedEvent], *, reveal: bool) -> None:
         judged = f", judged by {sample.contract_version}" if sample.contract_version else ""
         say(f"seen {shown(sample.seen_at)} UTC from {sample.source}, in batch {sample.batch_id}{judged}", indent=2)
         for violation in sample.violations:
-            say(f"breaks {violation}", indent=2)
+            say(f"{'in dispute' if sample.candidates else 'breaks'} {violation}", indent=2)
+        for one in sample.candidates:
+            stands = f"stands on {one.other_profile_id}" if one.other_profile_id else f"offered to {one.profile_id}"
+            say(f"candidate {stands} by {one.kind} {one.identifier}; stopped by {one.rule}", indent=2)
         if sample.closed_by:
             became = f", entered again as {sample.became}" if sample.became else ""
             say(f"closed by {sample.closed_by}{became}", indent=2)
@@ -34,36 +37,37 @@ def print_events(found: Sequence[QuarantinedEvent], *, reveal: bool) -> None:
         say("Values are masked; --reveal shows them.")
 
 
-def print_report(report: ReentryReport, command: str, *, reveal: bool, applied: bool, as_json: bool) -> None:
+def print_report(report: ReentryReport, *, reveal: bool, applied: bool, as_json: bool) -> None:
     """Print what a repair or a replay would do, or did."""
     if as_json:
         print_json({**plain(report), "applied": applied})
         return
     what = f"Repair {report.name}" if report.name else "Replay"
     if report.finished:
-        say(f"Finished {report.finished:,} segments that an earlier one had not come to seal.")
+        say(f"Finished {counted(report.finished, 'segment')} that an earlier one had not come to seal.")
     if report.selected == 0:
         say(f"{what}: nothing waits that fits. What entered again or was dismissed is in `quarantine log`.")
         return
     for sample in report.samples:
         _print_sample(sample)
+        if report.name and not sample.changes:
+            say("no step of the repair changed it", indent=2)
     if report.samples and not reveal:
         say("Values are masked; --reveal shows them.")
     passes = "pass" if applied else "would pass"
-    say(f"{what}: {counted(report.selected)} selected; {report.passing:,} {passes} today's contracts.")
+    say(f"{what}: {counted(report.selected, 'event')} selected; {report.passing:,} {passes} today's contracts.")
     for reason, count in report.broken.items():
         say(f"{count:,} still broken: {reason}", indent=2)
     if not applied:
         say(
-            f"Nothing was changed. To let them enter again: `activation {command} --apply --by NAME`."
+            "Nothing was changed. To let them enter again: the same with `--apply --by NAME`."
             if report.passing
             else "Nothing to apply."
         )
     elif report.segments:
-        many = "s" if len(report.segments) != 1 else ""
         say(
-            f"{counted(report.passing)} entered again in {len(report.segments):,} segment{many}; the next batch takes "
-            f"them (`activation work`, or the sensor). Kept as act {report.act_id}, see `quarantine log`."
+            f"{counted(report.passing, 'event')} entered again in {counted(len(report.segments), 'segment')}; the next "
+            f"batch takes them (`activation work`, or the sensor). Kept as act {report.act_id}, see `quarantine log`."
         )
     else:
         say("None of them entered again.")
@@ -77,11 +81,11 @@ def print_dismissal(report: DismissalReport, *, reveal: bool, applied: bool) -> 
     print_events(report.samples, reveal=reveal)
     if applied:
         say(
-            f"Dismissed {counted(report.selected)}. What is dismissed stays in quarantined_events; "
+            f"Dismissed {counted(report.selected, 'event')}. What is dismissed stays in quarantined_events; "
             f"kept as act {report.act_id}, see `quarantine log`."
         )
         return
-    say(f"Dismissal: {counted(report.selected)} selected.")
+    say(f"Dismissal: {counted(report.selected, 'event')} selected.")
     for group, count in report.by_group.items():
         say(f"{count:,} {group}", indent=2)
     say("Nothing was changed. To take them off the list: the same with `--apply --by NAME --why SENTENCE`.")
@@ -99,15 +103,16 @@ def print_purge(report: PurgeReport, *, applied: bool) -> None:
         may_go=("last seen", "first seen", "batches"),
     )
     if report.soon:
-        say(f"{counted(report.soon)} more within seven days.")
+        say(f"{counted(report.soon, 'event')} more within seven days.")
     if not applied:
         if report.groups:
             say("Nothing was changed. To remove them for good: `activation quarantine purge --apply --by NAME`.")
         return
     if report.removed:
-        say(f"Removed {counted(report.removed)} for good; kept as act {report.act_id}, see `quarantine log`.")
+        say(f"Removed {counted(report.removed, 'event')} for good; kept as act {report.act_id}, see `quarantine log`.")
     if report.entering:
-        say(f"{counted(report.entering)} stay: some of their batch and reason enter again and are not worked yet.")
+        what = counted(report.entering, "event")
+        say(f"{what} stay: some of their batch and reason enter again and are not worked yet.")
     if report.passed_over:
         say(
             f"Passed over: {', '.join(report.passed_over)}. Somebody works on them, or the lake does not hold what "
@@ -127,11 +132,6 @@ def _print_sample(sample: Sample) -> None:
 def _side(change: Change, *, after: bool) -> str:
     stands, value = (change.has_after, change.after) if after else (change.has_before, change.before)
     return _text(value) if stands else "(nothing)"
-
-
-def counted(count: int) -> str:
-    """`1 event`, `2 events`."""
-    return f"{count:,} event{'s' if count != 1 else ''}"
 
 
 def _text(value: Any) -> str:

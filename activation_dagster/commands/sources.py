@@ -17,6 +17,7 @@ import typer
 
 from activation_dagster.commands.installation import read_settings
 from activation_dagster.commands.printing import AsJson, print_json, print_table, say, shown
+from activation_dagster.domain.shedding import Sheddable
 from activation_dagster.errors import ContractsInvalid, WrongUse
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ def create(
     environment: Annotated[str, typer.Option(help="Where its events go, whatever the collector's own environment is.")],
     event: Annotated[list[str] | None, typer.Option(help="An event it may send; all where none is named.")] = None,
     per_second: Annotated[float | None, typer.Option(min=0.001, help="Events a second; no limit without.")] = None,
+    shed: Annotated[
+        Sheddable, typer.Option(help="How far events may be shed when there are too many: up to this criticality.")
+    ] = Sheddable.BEST_EFFORT,
     as_json: AsJson = False,
 ) -> None:
     """Write a new source into contracts/sources.yaml and print its write key, once."""
@@ -53,6 +57,7 @@ def create(
         environment=environment,
         events=tuple(event or ()),
         events_per_second=per_second,
+        shed=shed,
         keys=(known,),
     )
     _write(lambda text: with_source(text, source), environment)
@@ -96,7 +101,7 @@ def list_them(*, as_json: AsJson = False) -> None:
         print_json([_plain(source, now) for source in found.values()])
         return
     print_table(
-        ["source", "environment", "owner", "events", "a second", "keys", "newest key", "ends"],
+        ["source", "environment", "owner", "events", "a second", "shed", "keys", "newest key", "ends"],
         [_row(source, now) for source in found.values()],
         empty="There is no source. Make one with `activation sources create`.",
         may_go=("events", "a second"),
@@ -111,6 +116,7 @@ def _row(source: Source, now: datetime) -> list[object]:
         source.owner,
         ", ".join(source.events) or "all",
         source.events_per_second or "",
+        source.shed.value,
         said["keys"],
         "" if said["newest_key_made_at"] is None else shown(said["newest_key_made_at"]),
         "" if said["next_key_ends_at"] is None else shown(said["next_key_ends_at"]),
@@ -126,6 +132,7 @@ def _plain(source: Source, now: datetime) -> dict[str, object]:
         "events": list(source.events),
         "pinned": dict(source.pinned),
         "events_per_second": source.events_per_second,
+        "shed": source.shed,
         "keys": len(keys),
         "newest_key_made_at": max((key.made_at for key in keys), default=None),
         "next_key_ends_at": min((key.until for key in keys if key.until is not None), default=None),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from activation_dagster.commands.installation import opened
-from activation_dagster.commands.printing import AsJson, end, plain, print_json, print_table, say, shown
+from activation_dagster.commands.printing import AsJson, counted, end, plain, print_json, print_table, say, shown
 
 if TYPE_CHECKING:
     from activation_dagster.pipeline.forward_status import ForwardStatus
@@ -101,4 +101,5 @@ def _print(environment: str, found: Totals, incidents: int, halted: list[str]) -
     if halted:
         say(f"Halted: {', '.join(halted)}. See `activation sends resume`.")
     if incidents:
-        say(f"{incidents:,} incidents are open: see `activation incidents list`.")
+        are = "is" if incidents == 1 else "are"
+        say(f"{counted(incidents, 'incident')} {are} open: see `activation incidents list`.")

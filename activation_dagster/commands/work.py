@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from activation_dagster.commands.installation import places_of, read_settings
-from activation_dagster.commands.printing import AsJson, end, plain, print_json, say
+from activation_dagster.commands.printing import AsJson, counted, end, plain, print_json, say
 
 
 def work(
@@ -20,6 +20,7 @@ def work(
     from activation_dagster.pipeline.send import deliver
     from activation_dagster.pipeline.watch import watch
     from activation_dagster.pipeline.work import drain
+    from activation_dagster.state.incidents import list_incidents
     from activation_dagster.wiring import open_destinations
 
     settings = read_settings()
@@ -31,12 +32,15 @@ def work(
             with open_destinations(settings, places) as destinations:
                 delivery = deliver(places, destinations, clock=places.clock, claim_size=settings.send_claim_size)
         watched = watch(places, places.clock())
+        with places.state.read() as connection:
+            open_incidents = len(list_incidents(connection, is_open=True))
     found = watched.totals
     if as_json:
         answer = {"batches": [batch.batch_id for batch in batches], "delivery": plain(delivery)}
         print_json({**answer, "conserved": found.conserved, "incidents": watched.incidents})
     else:
-        say(f"Worked {len(batches):,} batches: {found.received:,} events received and {found.decisions:,} decided.")
+        worked = "1 batch" if len(batches) == 1 else f"{len(batches):,} batches"
+        say(f"Worked {worked}; {found.received:,} events received and {found.decisions:,} decided in all.")
         if delivery is not None:
             say(
                 f"Delivered: {delivery.sent:,} sent, {delivery.refused:,} refused at the gate, {delivery.rejected:,} "
@@ -44,4 +48,7 @@ def work(
             )
         if not found.conserved:
             say(f"A SUM IS BROKEN: {len(watched.incidents):,} incidents, see `activation incidents list`.")
+        elif open_incidents:
+            are = "is" if open_incidents == 1 else "are"
+            say(f"{counted(open_incidents, 'incident')} {are} open: see `activation incidents list`.")
     end(found=not found.conserved)

@@ -28,9 +28,6 @@ QUARANTINE_EXPECTED = 0.02
 JUDGED_FROM_EVENTS = 100
 """Shares of fewer events than this say nothing: one bad event alone in its batch would be 100 %."""
 
-CONFLICT_DRIFT = 3.0
-CONFLICTS_EXPECTED = 0.02
-
 LATE_SHARE = 0.2
 VOLUME_FACTOR = 10.0
 VOLUME_NEEDS_BATCHES = 5
@@ -114,19 +111,25 @@ def _quarantine_drift(work: Worked) -> Verdict:
     )
 
 
-def _conflict_rate(counts: Callable[[str], int]) -> float:
-    links = sum(counts(f"links_{decision.value}") for decision in LinkDecision)
-    return counts(f"links_{LinkDecision.CONFLICT.value}") / links if links else 0.0
-
-
 def _identity_conflicts(work: Worked) -> Verdict:
-    rate = _conflict_rate(work.count)
-    before = [_conflict_rate(lambda name, counts=counts: counts.get(name, 0)) for counts in work.recent]
-    usual = sum(before) / len(before) if before else 0.0
-    limit = max(CONFLICTS_EXPECTED, CONFLICT_DRIFT * usual)
+    offered, conflicts = work.count("links_offered"), work.count(f"links_{LinkDecision.CONFLICT.value}")
     return Verdict(
-        passed=not before or rate <= limit or work.count("received") < JUDGED_FROM_EVENTS,
-        numbers={"rate": rate, "usual_rate": usual, "warns_above": limit},
+        passed=work.count("conflicts_jumped") == 0,
+        numbers={
+            "conflicts": conflicts,
+            "rate": conflicts / offered if offered else 0.0,
+            "usual_rate": work.count("usual_conflicts_millionths") / 1_000_000,
+        },
+    )
+
+
+def _link_accounting(work: Worked) -> Verdict:
+    offered, known = work.count("links_offered"), work.count("links_known")
+    told = {f"links_{decision.value}": work.count(f"links_{decision.value}") for decision in LinkDecision}
+    astray = work.offending.get("offered_links__not_accounted_for", 0)
+    return Verdict(
+        passed=offered == known + sum(told.values()) and astray == 0,
+        numbers={"links_offered": offered, "links_known": known, **told, "links_astray": astray},
     )
 
 
@@ -239,8 +242,15 @@ OF_BATCHES: tuple[Check[Worked], ...] = (
     ),
     Check(
         asset="resolved_identities",
+        name="link_accounting",
+        description="links offered = accepted + refused + blocked + conflict + known: the ledger tells of each, once.",
+        is_blocking=True,
+        judge=_link_accounting,
+    ),
+    Check(
+        asset="resolved_identities",
         name="identity_conflicts",
-        description=f"Conflicts among links are at most {CONFLICT_DRIFT:g} times the share of the batches before.",
+        description="Conflicts among links have not jumped against the batches before (conflict_jump, identity.yaml).",
         is_blocking=False,
         judge=_identity_conflicts,
     ),

@@ -18,7 +18,11 @@ LATE_AFTER_HOURS = 1
 
 ASKED: Mapping[Phase, tuple[str, ...]] = {
     Phase.VALIDATED: ("ingested_events__not_accounted_for",),
-    Phase.RESOLVED: ("resolved_events__nobody_and_no_reason", "overgrown_profiles__over_the_contract"),
+    Phase.RESOLVED: (
+        "resolved_events__nobody_and_no_reason",
+        "overgrown_profiles__over_the_contract",
+        "offered_links__not_accounted_for",
+    ),
     Phase.CONSENTED: ("audience_memberships__without_consent",),
 }
 """The files under sql/checks/ that are asked after a phase; each gives the rows that offend."""

@@ -9,6 +9,7 @@ property test holds the two equal.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +26,12 @@ Flags = npt.NDArray[np.bool_]
 class Offers:
     """A batch's distinct sets of identifiers and what state has of them; everything is numbered from 0.
 
-    Sets have their numbers in the order they first came, identifiers in any order, clusters (the people in state, as
-    they are before the batch) by age, the oldest first. `set_of` and `code_of` have an entry for each identifier of
+    Sets have their numbers in the order they first came, identifiers and clusters (the people in state, as they are
+    before the batch) in any order. `set_of` and `code_of` have an entry for each identifier of
     each set, sorted by set and then by priority. `kind_of`: of each identifier the place of its kind in the rules.
     `is_whole`: of each set whether none of its values names nobody. `holder_of`: of each identifier the cluster that
-    has it, or -1. `held`: a row a cluster, a column a kind, how many identifiers it has in state.
+    has it, or -1. `held`: a row a cluster, a column a kind, how many identifiers it has in state. `ages`: of clusters
+    that may become one, what tells which is older: the smaller.
     """
 
     set_of: Numbers
@@ -38,14 +40,15 @@ class Offers:
     is_whole: Flags
     holder_of: Numbers
     held: Numbers
+    ages: Callable[[Numbers], Sequence[tuple[int, int, str]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
     """What becomes of the sets that touch no rule.
 
-    A profile is a number: of its cluster in state, or the number of clusters plus that of the set that made it; the
-    smaller is the older. `profile_of`: of each set the profile it was given when it was seen; `stands_for`: of each
+    A profile is a number: of its cluster in state, or the number of clusters plus that of the set that made it.
+    `profile_of`: of each set the profile it was given when it was seen; `stands_for`: of each
     profile the one that it is at the end. `makers`: sets that make a profile. `attached`: entries of the offers
     whose identifier gets its profile here; `linked`: those that the ledger tells as accepted. `merges`: (set, winner,
     loser), in the order they came.
@@ -175,7 +178,14 @@ def _merges(offers: Offers, made_from: Numbers, old: Numbers, joining: Numbers) 
     found_by: dict[int, list[int]] = {}
     for number, profile in zip(offers.set_of[asked].tolist(), made_from[offers.code_of[asked]].tolist(), strict=True):
         found_by.setdefault(number, []).append(profile)
+    clusters = np.unique(made_from[offers.code_of[asked]])
+    clusters = clusters[clusters < len(offers.held)]
+    age_of = dict(zip(clusters.tolist(), offers.ages(clusters), strict=True))
     lost_to: dict[int, int] = {}
+
+    def age(profile: int) -> tuple[bool, tuple[int, int, str] | int]:
+        """Who was before the batch is older than who was made in it, and those are as old as their sets."""
+        return (False, age_of[profile]) if profile in age_of else (True, profile)
 
     def today(profile: int) -> int:
         while profile in lost_to:
@@ -185,7 +195,7 @@ def _merges(offers: Offers, made_from: Numbers, old: Numbers, joining: Numbers) 
     merges: list[tuple[int, int, int]] = []
     for number, profiles in found_by.items():
         found = dict.fromkeys(map(today, profiles))
-        winner = min(found)
+        winner = min(found, key=age) if len(found) > 1 else next(iter(found))
         for loser in found:
             if loser != winner:
                 lost_to[loser] = winner

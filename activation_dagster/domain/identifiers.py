@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from functools import lru_cache
 
+from activation_dagster.domain.conflicts import ConflictJump
 from activation_dagster.domain.formats import FORMAT_PATTERNS, Format
 from activation_dagster.domain.reasons import LinkRefusal
+from activation_dagster.domain.traits import TraitRules
 
 USER_ID = "user_id"
 """The kind of which no profile ever has two, whatever a contract says: two known people never become one."""
@@ -231,6 +233,8 @@ class IdentityRules:
     winner: Winner = Winner.OLDEST
     maximum_cluster: int = MOST_IDENTIFIERS
     on_conflict: OnConflict = OnConflict.DROP_WEAKEST
+    traits: TraitRules = field(default_factory=TraitRules)
+    conflict_jump: ConflictJump = field(default_factory=ConflictJump)
 
     def kind(self, name: str) -> IdentifierKind:
         return next(kind for kind in self.kinds if kind.name == name)

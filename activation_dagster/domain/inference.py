@@ -308,10 +308,11 @@ def _format(found: PropertyEvidence) -> Format | None:
 
 def _enum(found: PropertyEvidence, texts: Sequence[RepeatedText]) -> tuple[tuple[str, ...], str]:
     """The members of an enumeration, or none and why; a text is named only where every member may be."""
+    different = min(found.different_texts, found.texts)  # the count is estimated
     if NAMING.search(snake(found.name)):
-        return (), f"about {found.different_texts:,} different texts that name something: no enumeration"
+        return (), f"about {different:,} different texts that name something: no enumeration"
     if not texts or len(texts) > MOST_ENUM_VALUES:
-        return (), f"about {found.different_texts:,} different texts, the longest of {found.longest or 0:,} characters"
+        return (), f"about {different:,} different texts, the longest of {found.longest or 0:,} characters"
     if found.texts < EVENTS_A_VALUE * len(texts):
         return (), f"{len(texts)} different texts in {found.texts:,} events: too few for an enumeration"
     if any(text.speakers < FEWEST_SPEAKERS for text in texts):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -72,6 +73,15 @@ class Link:
         if self.refusal is LinkRefusal.SEPARATED:
             return LinkDecision.REFUSED  # a person decided; that another profile has it is what they wanted
         return LinkDecision.CONFLICT if self.other_profile_id else LinkDecision.REFUSED
+
+
+def disputed(links: Sequence[Link]) -> tuple[Link, ...]:
+    """Of the links of one event in conflict, the strongest first, those that keep it from being somebody's.
+
+    These stand on another profile than the strongest; where none does, they are what its profile may not get.
+    """
+    stopped = [link for link in links if link.refusal is not None and link.refusal not in NAMES_NOBODY]
+    return tuple([link for link in stopped if link.other_profile_id] or stopped[1:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,10 @@ from enum import StrEnum
 
 
 class QuarantineReason(StrEnum):
-    """Why an event waits. Lexical reasons first, then the envelope's, then the contract's."""
+    """Why an event waits. Lexical reasons first, then the envelope's, then the contract's, and identity's last.
+
+    An event in conflict was accepted: it waits because nobody knows whose it is.
+    """
 
     NOT_UTF8 = "not_utf8"
     NOT_JSON = "not_json"
@@ -32,6 +35,7 @@ class QuarantineReason(StrEnum):
     ENVELOPE_VIOLATION = "envelope_violation"
     UNDECLARED_PROPERTY = "undeclared_property"
     TOO_LATE = "too_late"
+    IDENTITY_CONFLICT = "identity_conflict"
 
 
 class ShedReason(StrEnum):
@@ -127,3 +131,4 @@ class IncidentKind(StrEnum):
     CHECK_FAILED = "check_failed"
     RUN_FAILED = "run_failed"
     CONTRACTS_REFUSED = "contracts_refused"
+    IDENTITY_CONFLICTS = "identity_conflicts"

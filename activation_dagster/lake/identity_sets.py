@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +112,68 @@ def arrivals_of(engine: Engine, set_no: Numbers) -> tuple[Any, Numbers]:
     return found.column(0), found.column(1).to_numpy()
 
 
-def places_of(keys: Any, wanted: Sequence[bytes]) -> Numbers:
-    """Where each wanted key stands among `keys` (Arrow)."""
-    return pc.index_in(pa.array(wanted, type=keys.type), value_set=keys).to_numpy(zero_copy_only=False).astype(np.int64)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownPeople:
+    """What state knows of coded sets. `people`: an Arrow array of today's profiles, by number; `holder_of`: of each
+    identifier who has it, or -1; `held`: a row a person, a column a kind, how many identifiers state has of them."""
+
+    people: Any
+    holder_of: Numbers
+    held: Numbers
+
+
+UNCOUNTED = 1 << 32
+"""More identifiers than any limit allows: of who has some of a kind that the contract has no more, and is left to the
+exact way."""
+
+
+def known_people(
+    coded: CodedSets,
+    rows: Iterable[Sequence[tuple[bytes, str, str]]],
+    redirects: Mapping[str, str],
+    kinds: Sequence[str],
+) -> KnownPeople:
+    """Find the holders of identifiers among rows of (key, kind, profile), and count what those have."""
+    parts = [
+        pa.table(dict(zip(("key", "kind", "profile"), map(pa.array, zip(*some, strict=True)), strict=True)))
+        for some in rows
+    ]
+    if not parts:
+        nobody = np.full(len(coded.kind_of), -1, dtype=np.int64)
+        return KnownPeople(
+            people=pa.array([], type=pa.string()), holder_of=nobody, held=np.zeros((0, len(kinds)), dtype=np.int64)
+        )
+    known = pa.concat_tables(parts)
+    profiles = pc.dictionary_encode(known.column("profile").combine_chunks())
+    today = pc.dictionary_encode(
+        pa.array([redirects.get(one, one) for one in profiles.dictionary.to_pylist()])
+        if redirects
+        else profiles.dictionary
+    )
+    owner_of = _numbers(today.indices)[_numbers(profiles.indices)]
+    at = pc.index_in(coded.identifiers.column("key"), value_set=known.column("key").combine_chunks())
+    place = _numbers(pc.fill_null(at, -1))
+    holder_of = np.where(place >= 0, owner_of[place], -1)
+    asked = np.unique(holder_of[holder_of >= 0])  # of everybody, those that the batch is about
+    number = np.full(len(today.dictionary), -1, dtype=np.int64)
+    number[asked] = np.arange(len(asked))
+    coded_kinds = pc.dictionary_encode(known.column("kind").combine_chunks())
+    names = coded_kinds.dictionary.to_pylist()
+    column = np.array([kinds.index(name) if name in kinds else 0 for name in names], dtype=np.int64)
+    weight = np.array([1 if name in kinds else UNCOUNTED for name in names], dtype=np.float64)
+    kind_at = _numbers(coded_kinds.indices)
+    counted = np.flatnonzero(number[owner_of] >= 0)
+    held = np.bincount(
+        number[owner_of[counted]] * len(kinds) + column[kind_at[counted]],
+        weights=weight[kind_at[counted]],
+        minlength=len(asked) * len(kinds),
+    )
+    return KnownPeople(
+        people=today.dictionary.take(pa.array(asked)),
+        holder_of=np.where(holder_of >= 0, number[holder_of], -1),
+        held=held.astype(np.int64).reshape(len(asked), len(kinds)),
+    )
+
+
+def _numbers(values: Any) -> Numbers:
+    return values.to_numpy().astype(np.int64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,16 +34,16 @@ class SettledSets:
 
 
 def settled_sets(
-    engine: Engine, rules: IdentityRules, *, coded: CodedSets, offers: Offers, people: Sequence[str], settled: Settled
+    engine: Engine, rules: IdentityRules, *, coded: CodedSets, offers: Offers, people: Any, settled: Settled
 ) -> SettledSets:
-    """Give profiles and events their names; `people` are the profiles of the clusters in state, by number."""
+    """Give profiles and events their names; `people` (Arrow) are the profiles of the clusters in state, by number."""
     clusters = len(people)
     makers = settled.makers
     # The strongest of a set is its first entry, and gives the profile that the set makes its name.
     strongest = coded.code_of[np.searchsorted(coded.set_of, makers)]
     names = pa.concat_arrays(
         [
-            pa.array(people, type=pa.string()),
+            people,
             profile_ids(engine, coded.identifiers.take(pa.array(strongest))).combine_chunks(),
         ]
     )

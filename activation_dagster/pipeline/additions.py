@@ -11,6 +11,7 @@ from activation_dagster.lake.paths import json_at
 from activation_dagster.lake.rule_sql import literal
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.choices import choice_rows, make_new_choices, make_speaking_events
+from activation_dagster.pipeline.traits import SAYINGS, make_new_sayings
 from activation_dagster.registry.contract_set import ContractSet
 from activation_dagster.state import profiles
 from activation_dagster.state.consent import insert_choices
@@ -21,37 +22,43 @@ CHOICES_AT_ONCE = 2_000
 
 
 def compute_additions(run: BatchRun) -> None:
-    """Make `new_traits`, `new_activity` and `new_choices`: what the batch's events say of their profiles."""
+    """Make `new_traits`, `new_sayings`, `new_activity` and `new_choices`: what the batch's events say of profiles."""
     make_speaking_events(run, calls=(Call.IDENTIFY,))
     make_new_traits(run)
+    make_new_sayings(run.engine, run.contracts.identity.traits, position=run.position)
+    run.engine.forget("identified_traits")
     _make_new_activity(run)
     make_new_choices(run)
     run.engine.forget("speaking_events")
 
 
 def make_new_traits(run: BatchRun) -> None:
-    """Make `new_traits` of `speaking_events`: of each profile and trait the latest value, whatever it was before."""
+    """Make `new_traits` of `speaking_events`: of each profile and trait the latest value, whatever it was before.
+
+    Leaves `identified_traits`, all that was said.
+    """
     country = ", ".join([*(f"nullif({json_at(path)}, 'null')" for path in run.contracts.country_from), "null"])
     run.engine.make(
         "identified_traits",
         f"""
         with identified as (
-            select e.profile_id, e.event_id, e.ordinal, e.occurred_at, e.traits, coalesce({country}) as country
+            select e.profile_id, e.event_id, e.source, e.ordinal, e.occurred_at, e.traits,
+                coalesce({country}) as country
             from speaking_events as e
             where e.event_type = 'identify'
         ),
         named as (
             -- read once: looking each key up reads all of them each time, and somebody sends forty thousand
-            select profile_id, event_id, ordinal, occurred_at,
+            select profile_id, event_id, source, ordinal, occurred_at,
                 unnest(map_entries(json_transform(traits, '"MAP(VARCHAR, JSON)"'))) as trait
             from identified
             where traits is not null
         )
-        select profile_id, event_id, ordinal, occurred_at, trait.key as trait, trait.value::varchar as value
+        select profile_id, event_id, source, ordinal, occurred_at, trait.key as trait, trait.value::varchar as value
         from named
         where length(trait.key) <= 80 and trait.key <> '$country'
         union all
-        select profile_id, event_id, ordinal, occurred_at, '$country', country
+        select profile_id, event_id, source, ordinal, occurred_at, '$country', country
         from identified
         where country is not null
         """,
@@ -66,7 +73,6 @@ def make_new_traits(run: BatchRun) -> None:
         group by profile_id, trait
         """,
     )
-    run.engine.forget("identified_traits")
 
 
 def _make_new_activity(run: BatchRun) -> None:
@@ -118,6 +124,10 @@ def write_additions(run: BatchRun) -> None:
                 "select profile_id, trait, value, set_at, event_id from new_traits order by profile_id, trait"
             )
         ),
+    )
+    profiles.add_sayings(
+        run.state,
+        run.engine.rows(f"select {', '.join(SAYINGS)} from new_sayings order by profile_id, trait, source, value_key"),
     )
     profiles.add_activity(
         run.state,

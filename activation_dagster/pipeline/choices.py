@@ -28,8 +28,8 @@ def make_speaking_events(run: BatchRun, *, calls: Collection[Call] = (), among: 
     )
     run.engine.make(
         "speaking_ordinals",
-        "select v.ordinal, v.event_id, v.contract, v.contract_version, v.event_type, v.occurred_at, v.received_at, "
-        f"r.profile_id from validated_events as v join {among} as r on r.ordinal = v.ordinal "
+        "select v.ordinal, v.event_id, v.source, v.contract, v.contract_version, v.event_type, v.occurred_at, "
+        f"v.received_at, r.profile_id from validated_events as v join {among} as r on r.ordinal = v.ordinal "
         f"where r.profile_id is not null and v.contract in ({', '.join(map(literal, slugs)) or literal('')})",
     )
     speaking = [run.contracts.events[slug] for slug in slugs]

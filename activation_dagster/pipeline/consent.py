@@ -12,6 +12,7 @@ from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.known import load_known
 from activation_dagster.pipeline.promises import put_batch, put_promises
 from activation_dagster.pipeline.resolve import compute_resolved
+from activation_dagster.pipeline.traits import put_policies
 from activation_dagster.state import memberships
 from activation_dagster.state.instants import micros
 
@@ -27,9 +28,11 @@ def compute_consented(run: BatchRun, *, record: bool) -> None:
         if not run.is_superseded:
             write_additions(run)
     load_known(run, with_new=record)
-    run.engine.forget("new_traits", "new_activity", "new_choices")
+    run.engine.forget("new_traits", "new_sayings", "new_activity", "new_choices")
     put_promises(run)
+    put_policies(run.engine, run.contracts.identity.traits)
     for relation in (
+        "chosen_traits",
         "current_traits",
         "profile_regions",
         "current_choices",
@@ -40,7 +43,7 @@ def compute_consented(run: BatchRun, *, record: bool) -> None:
         "audience_memberships",
     ):
         run.engine.compute(f"consent/{relation}")
-    run.engine.forget("known_traits", "known_activity", "known_choices")
+    run.engine.forget("known_traits", "known_sayings", "chosen_traits", "known_activity", "known_choices")
 
 
 def consent(run: BatchRun) -> PhaseReport:

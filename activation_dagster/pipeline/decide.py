@@ -14,6 +14,7 @@ from activation_dagster.domain.workflows import EventTrigger
 from activation_dagster.lake.tables import DECISIONS
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.consent import compute_consented
+from activation_dagster.pipeline.link_accounts import account_links
 from activation_dagster.state.batches import is_released, release_batch
 from activation_dagster.state.bulk import select_in
 from activation_dagster.state.identity import identifiers_of
@@ -25,6 +26,7 @@ RELEASE_CHECKS = (
     "ingested_events__not_accounted_for",
     "resolved_events__nobody_and_no_reason",
     "overgrown_profiles__over_the_contract",
+    "offered_links__not_accounted_for",
     "audience_memberships__without_consent",
     "send_decisions__not_released",
 )
@@ -197,6 +199,7 @@ def release(run: BatchRun) -> PhaseReport:
     """
     run.hold(Phase.INTENDED)
     compute_decided(run)
+    account_links(run)
     failed = failed_checks(run)
     reason = hold_reason(run, closed_before=run.was_closed(Phase.INTENDED), failed=failed)
     intended: list[int] = []

@@ -23,6 +23,7 @@ from activation_dagster.domain.consent import ConsentStatus, current_choice
 from activation_dagster.domain.contracts import EventContract, Undeclared, kept
 from activation_dagster.domain.masking import masked, shown_payload
 from activation_dagster.domain.sends import SendStatus
+from activation_dagster.domain.traits import TraitRules
 from activation_dagster.domain.workflows import EventTrigger, Workflow
 from activation_dagster.lake.rule_sql import literal
 from activation_dagster.lake.tables import INGESTED, RESOLVED, VALIDATED
@@ -44,10 +45,10 @@ from activation_dagster.pipeline.explanation import (
 from activation_dagster.pipeline.people import (
     Choice,
     choices,
-    newest_traits,
     region_of,
 )
 from activation_dagster.pipeline.places import Places
+from activation_dagster.pipeline.traits import person_traits
 from activation_dagster.registry.contract_set import ContractSet
 from activation_dagster.state import suppressions
 from activation_dagster.state.consent import records_of
@@ -155,10 +156,17 @@ def consent_then(
 
 
 def audience_then(
-    connection: Connection, rule: Audience, person: Cluster, position: int, at: datetime, *, reveal: bool
+    connection: Connection,
+    rule: Audience,
+    policies: TraitRules,
+    person: Cluster,
+    position: int,
+    at: datetime,
+    *,
+    reveal: bool,
 ) -> AudienceSeen:
     members = sorted(person.members)
-    traits = newest_traits(connection, members, position)
+    traits = person_traits(connection, policies, members, position)
     activity = [
         DayOfActivity(
             measure=measure,
@@ -181,9 +189,10 @@ def audience_then(
             )
             continue
         value = traits.get(condition.trait)
+        policy = f" (by {policies.of(condition.trait).policy})" if policies.asks(condition.trait) else ""
         seen.append(
             ConditionSeen(
-                condition=_condition_text(condition),
+                condition=_condition_text(condition) + policy,
                 measured=json.dumps(value if reveal else masked(value), ensure_ascii=False),
                 is_met=trait_matches(condition, value),
             )

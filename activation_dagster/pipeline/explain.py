@@ -26,12 +26,12 @@ from activation_dagster.pipeline.explanation import (
     Trigger,
 )
 from activation_dagster.pipeline.people import (
-    NO_LIMIT,
     identity_of,
     person_named,
 )
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.shed_counts import shed_text
+from activation_dagster.pipeline.traits import NO_LIMIT
 from activation_dagster.state.batches import load_batch
 from activation_dagster.state.sends import Send
 from activation_dagster.state.subjects import Cluster, cluster_of
@@ -108,7 +108,8 @@ def _explained(
         if then is not None and workflow is not None:
             consent = consent_then(connection, contracts, workflow, then, position, batch.as_of)
             rule = contracts.audiences[workflow.audience_id]
-            audience = audience_then(connection, rule, then, position, batch.as_of, reveal=reveal)
+            policies = contracts.identity.traits
+            audience = audience_then(connection, rule, policies, then, position, batch.as_of, reveal=reveal)
         gate = None if send is None else gate_of(connection, contracts, send)
     decision = DecisionSeen(
         decision_id=row.decision_id,
@@ -161,7 +162,7 @@ def _no_candidate(places: Places, person: Cluster, workflow_id: str, *, reveal: 
         identity = identity_of(connection, person, reveal=reveal)
         consent = consent_then(connection, contracts, workflow, person, NO_LIMIT, now)
         rule = contracts.audiences[workflow.audience_id]
-        audience = audience_then(connection, rule, person, NO_LIMIT, now, reveal=reveal)
+        audience = audience_then(connection, rule, contracts.identity.traits, person, NO_LIMIT, now, reveal=reveal)
         shed = shed_text(connection, contracts, workflow, rule)
     return Explanation(
         sentence=f"Nothing was decided: there never was an {trigger_text(workflow)} of this person, so workflow "

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, delete, select
 
 from activation_dagster.domain.consent import ConsentStatus
 from activation_dagster.domain.identifiers import IdentityRules
@@ -52,11 +52,13 @@ from activation_dagster.state.tables import (
     companions,
     consent_records,
     identifiers,
+    identity_conflicts,
     links,
     membership_changes,
     profile_redirects,
     profiles,
     suppressions,
+    trait_sayings,
     traits,
 )
 
@@ -225,7 +227,7 @@ def write_differences(hand: Hand, found: Differences, adjudication: Adjudication
     """Write what differs, known since the adjudication, and close it."""
     seq, point = adjudication.seq, hand.places.at
     decided_at = micros(adjudication.started_at)
-    for table in (traits, activity, membership_changes):
+    for table in (traits, trait_sayings, activity, membership_changes):
         _write_table(hand, table, found.changes[table.name], seq)
         point("identity.facts")
     _write_profiles(hand, found, seq)
@@ -238,6 +240,9 @@ def write_differences(hand: Hand, found: Differences, adjudication: Adjudication
             change = Change(ended=change.ended, added=dated)
         _write_table(hand, table, change, seq)
         point("identity.graph")
+    for waiting in _parts(found.settled, ROWS_AT_ONCE):  # somebody's now: they wait for nothing any more
+        with hand.state.write() as connection:
+            connection.execute(delete(identity_conflicts).where(identity_conflicts.c.event_id.in_(waiting)))
     with hand.state.write() as connection:
         finish(connection, seq, now=hand.places.clock())
     point("identity.finished")

@@ -24,6 +24,7 @@ from activation_dagster.state.tables import (
     companions,
     consent_records,
     identifiers,
+    identity_conflicts,
     links,
     profile_redirects,
     profiles,
@@ -77,7 +78,7 @@ class Differences:
     gone: dict[str, str]
     retold: Retold
     world: World
-    profile_count: int
+    settled: list[str]
 
     @property
     def is_empty(self) -> bool:
@@ -146,7 +147,7 @@ def differences(
         gone=gone,
         retold=retold,
         world=world,
-        profile_count=len(old[profiles.name].by_key) - len(old[profile_redirects.name].by_key),
+        settled=_settled(places, history, world),
     )
 
 
@@ -156,6 +157,24 @@ def _columns(table: Table) -> list[Any]:
 
 def _plain(row: Iterable[Any]) -> Row:
     return tuple(row)
+
+
+def _settled(places: Places, history: History, world: World) -> list[str]:
+    """Events that wait because of a conflict, and would be somebody's."""
+    with places.state.read() as connection:
+        waiting = list(connection.execute(select(identity_conflicts.c.event_id)).scalars())
+    if not waiting:
+        return []
+    history.engine.put("waiting_conflicts", {"event_id": "VARCHAR"}, [(one,) for one in waiting])
+    rows = history.engine.rows(
+        "select position, set_no, ordinal, event_id from occurrences semi join waiting_conflicts using (event_id)"
+    )
+    found: list[str] = []
+    for position, set_no, ordinal, event_id in rows:
+        whose = world.whose.get((position, ordinal if (position, set_no) in world.again else set_no))
+        if whose is not None and whose.profile is not None:
+            found.append(event_id)
+    return sorted(found)
 
 
 # -- the graph ---------------------------------------------------------------------------------------------------------

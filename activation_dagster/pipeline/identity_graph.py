@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,10 +11,12 @@ from typing import Any
 from sqlalchemy import Connection, literal, select
 
 from activation_dagster.domain.links import LinkDecision
+from activation_dagster.domain.masking import masked
 from activation_dagster.domain.reasons import LinkRefusal
 from activation_dagster.pipeline.contracts_in_force import contracts_today
 from activation_dagster.pipeline.people import Redirect, person_named
 from activation_dagster.pipeline.places import Places
+from activation_dagster.pipeline.traits import person_traits
 from activation_dagster.state.adjudications import doings
 from activation_dagster.state.bulk import select_in
 from activation_dagster.state.instants import instant
@@ -45,6 +48,15 @@ class FormerProfile:
     profile_id: str
     made_by: str
     first_identifier: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldTrait:
+    """What counts of a trait, as JSON (masked unless revealed), and the policy that chose it of all that was said."""
+
+    trait: str
+    value: str
+    policy: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +92,7 @@ class PersonGraph:
     redirects: tuple[Redirect, ...]
     links: tuple[ToldLink, ...]
     link_count: int
+    traits: tuple[HeldTrait, ...] = ()
 
 
 def graph_of(places: Places, text: str, *, reveal: bool) -> PersonGraph:
@@ -87,15 +100,16 @@ def graph_of(places: Places, text: str, *, reveal: bool) -> PersonGraph:
 
     Links are those offered to the person's profiles, and those refused elsewhere because the person has the identifier.
     """
-    responses = {
-        mode.code: mode.response for mode in contracts_today(places).failure_modes.values() if mode.group == "link"
-    }
+    contracts = contracts_today(places)
+    responses = {mode.code: mode.response for mode in contracts.failure_modes.values() if mode.group == "link"}
+    policies = contracts.identity.traits
     person = person_named(places, text)
     members = sorted(person.members)
     with places.state.read() as connection:
         values = _values(connection, members)
         rows = _links(connection, members)
         held = _identifiers(connection, members)
+        known = person_traits(connection, policies, members)
         former = select(
             profiles.c.profile_id,
             profiles.c.created_by,
@@ -176,6 +190,14 @@ def graph_of(places: Places, text: str, *, reveal: bool) -> PersonGraph:
         ),
         links=tuple(told[:MOST_LINKS]),
         link_count=len(told),
+        traits=tuple(
+            HeldTrait(
+                trait=trait,
+                value=json.dumps(value if reveal else masked(value), ensure_ascii=False),
+                policy=policies.of(trait).policy.value,
+            )
+            for trait, value in sorted(known.items())
+        ),
     )
 
 

@@ -43,13 +43,14 @@ from activation_dagster.state.tables import (
     profile_redirects,
     profiles,
     suppressions,
+    trait_sayings,
     traits,
 )
 
 if TYPE_CHECKING:
     import duckdb
 
-FACTS = (traits, activity, consent_records, membership_changes)
+FACTS = (traits, trait_sayings, activity, consent_records, membership_changes)
 """What is told again, beside who is who."""
 
 SPOKEN = (consent_records, suppressions)

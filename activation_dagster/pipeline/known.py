@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from activation_dagster.pipeline.batch_run import BatchRun
+from activation_dagster.pipeline.traits import SAYINGS, known_sayings
 from activation_dagster.state import identity, memberships, profiles
 from activation_dagster.state.batches import looked_at_until
 from activation_dagster.state.bulk import select_in
@@ -60,6 +61,8 @@ def load_known(run: BatchRun, *, with_new: bool) -> None:
             )
         ]
         traits = profiles.traits_of(connection, listed, up_to_seq=facts_until)
+        rules = run.contracts.identity.traits
+        sayings = known_sayings(connection, rules, listed, traits, up_to_seq=facts_until)
         activity = profiles.activity_of(connection, listed, up_to_seq=facts_until)
         before = memberships.last_changes(connection, listed, before_seq=position)
         choices = list(
@@ -89,9 +92,10 @@ def load_known(run: BatchRun, *, with_new: bool) -> None:
     engine.put("due_profiles", {"profile_id": text}, sorted({(redirects.get(found, found),) for found in due}))
     engine.put(
         "known_traits",
-        {"profile_id": text, "trait": text, "seq": big, "value": text, "set_at": big},
-        [row[:5] for row in traits],
+        {"profile_id": text, "trait": text, "seq": big, "value": text, "set_at": big, "event_id": text},
+        traits,
     )
+    engine.put("known_sayings", SAYINGS, sayings)
     engine.put(
         "known_activity",
         {
@@ -106,7 +110,8 @@ def load_known(run: BatchRun, *, with_new: bool) -> None:
     )
     if with_new:
         engine.connection.execute(
-            f"insert into known_traits select profile_id, trait, {position}, value, epoch_us(set_at) from new_traits; "
+            f"insert into known_traits select profile_id, trait, {position}, value, epoch_us(set_at), event_id "
+            "from new_traits; insert into known_sayings select * from new_sayings; "
             f"insert into known_activity select profile_id, measure, day, {position}, event_count, total_millionths "
             "from new_activity"
         )

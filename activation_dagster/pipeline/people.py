@@ -13,13 +13,14 @@ from sqlalchemy import Connection, select
 
 from activation_dagster.domain.consent import ConsentRecord, ConsentRules, ConsentStatus, current_choice, judge_consent
 from activation_dagster.domain.identifiers import Identifier
+from activation_dagster.domain.traits import TraitRules
 from activation_dagster.errors import WrongUse
 from activation_dagster.pipeline.contracts_in_force import contracts_serving
 from activation_dagster.pipeline.places import Places
+from activation_dagster.pipeline.traits import person_traits
 from activation_dagster.state import suppressions
 from activation_dagster.state.bulk import select_in
 from activation_dagster.state.consent import records_of
-from activation_dagster.state.profiles import traits_of
 from activation_dagster.state.subjects import Cluster, cluster_of
 from activation_dagster.state.suppressions import Suppression
 from activation_dagster.state.tables import consent_records, identifiers, links, profile_redirects, profiles
@@ -251,21 +252,8 @@ def region_of(
     connection: Connection, rules: ConsentRules, members: Collection[str], up_to_seq: int | None = None
 ) -> str:
     """The region of a person by the newest country known of any of its profiles."""
-    country = newest_traits(connection, members, up_to_seq).get(COUNTRY)
+    country = person_traits(connection, TraitRules(), members, up_to_seq).get(COUNTRY)
     return rules.region_of(country if isinstance(country, str) else None)
-
-
-def newest_traits(connection: Connection, members: Collection[str], up_to_seq: int | None = None) -> dict[str, Any]:
-    """The newest value of each trait over all profiles of a person, as `sql/consent/current_traits.sql` has it."""
-    newest: dict[str, tuple[int, int, str]] = {}
-    limit = NO_LIMIT if up_to_seq is None else up_to_seq
-    for _, trait, seq, value, set_at, _ in traits_of(connection, sorted(members), up_to_seq=limit):
-        newest[trait] = max(newest.get(trait, (0, -1, "")), (set_at, seq, value))
-    return {trait: json.loads(value) for trait, (_, _, value) in newest.items()}
-
-
-NO_LIMIT = (1 << 63) - 1
-"""Beyond every state sequence."""
 
 
 def choices(connection: Connection, rules: ConsentRules, records: Iterable[ConsentRecord]) -> tuple[Choice, ...]:

@@ -120,7 +120,7 @@ def _expired(
             select
                 q.batch_id, q.reason, count(*), count(*) filter (where c.event_id is null),
                 min(substr(q.event_id, 1, 13)::bigint), max(substr(q.event_id, 1, 13)::bigint)
-            from quarantined as q
+            from broken as q
             join (values {limits}) as l(reason, last_hour) on l.reason = q.reason and q.arrival_hour <= l.last_hour
             left join closings as c on c.event_id = q.event_id
             group by q.batch_id, q.reason

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 from activation_dagster.domain.batches import Phase
 from activation_dagster.domain.landing import SEGMENT_ID
 from activation_dagster.domain.masking import shown_payload
+from activation_dagster.domain.reasons import QuarantineReason
 from activation_dagster.domain.repairs import Selection
 from activation_dagster.errors import ContractsInvalid, WrongUse
+from activation_dagster.lake.delta import hour_key
 from activation_dagster.lake.rule_sql import literal
-from activation_dagster.lake.tables import QUARANTINED
+from activation_dagster.lake.tables import INGESTED, QUARANTINED
 from activation_dagster.pipeline.closed_rows import closed_rows
 from activation_dagster.pipeline.contracts_in_force import contracts_today
 from activation_dagster.pipeline.places import Places
+from activation_dagster.state.conflicts import Candidate, WaitingConflict, all_conflicts, candidates_of
 from activation_dagster.state.purges import purged_since
 from activation_dagster.state.quarantine import closings
 
@@ -58,7 +61,7 @@ class QuarantinedEvent:
     """One event that waits, or waited; `payload` is masked, or as received where it was asked to be revealed.
 
     `closed_by` is empty while it waits, else `repair <id>`, `replay` or `dismissal`; `became` is the event it entered
-    again as.
+    again as. `candidates` are the identifiers of an event in conflict, with both profiles and the rule.
     """
 
     event_id: str
@@ -74,6 +77,7 @@ class QuarantinedEvent:
     closed_by: str
     became: str
     payload: Any
+    candidates: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +183,9 @@ def shown(
             limit {limit}
             """
         ).fetchall()
+    in_conflict = [row[0] for row in rows if row[4] == QuarantineReason.IDENTITY_CONFLICT]
+    with places.state.read() as reading:
+        candidates = candidates_of(reading, in_conflict, reveal=reveal)
     return tuple(
         QuarantinedEvent(
             event_id=row[0],
@@ -194,6 +201,7 @@ def shown(
             closed_by=row[11],
             became=row[12],
             payload=shown_payload(bytes(row[10] or b""), reveal=reveal),
+            candidates=tuple(candidates.get(row[0], ())),
         )
         for row in rows
     )
@@ -237,27 +245,83 @@ def _events(places: Places, relation: str, select: Selection) -> Generator[list[
 
 @contextmanager
 def quarantine_read(places: Places) -> Generator[duckdb.DuckDBPyConnection]:
-    """`quarantined` (all of it), `closings`, and its two parts `waiting` and `closed`; nothing that was purged."""
+    """`quarantined` (all of it), `closings`, and its two parts `waiting` and `closed`; nothing that was purged.
+
+    Beside what broke its promise there are accepted events that identity left to nobody, with the reason
+    identity_conflict: of them only the hours and batches that have some are read. `broken` is without them.
+    """
     import duckdb
     import pyarrow as pa
 
     source = closed_rows(places, QUARANTINED, Phase.VALIDATED)
     with places.state.read() as reading:
         rows = closings(reading)
+        conflicts = all_conflicts(reading)
         purged = purged_since(reading, places.clock() - LONGEST_READ)
     with duckdb.connect(":memory:") as connection:
         connection.register("closings", _closings_table(pa, rows))
         connection.register("purged", _purged_table(pa, purged))
         connection.execute(
-            f"create temp view quarantined as select q.* from {source} as q anti join purged using (batch_id, reason)"
+            f"create temp view broken as select q.* from {source} as q anti join purged using (batch_id, reason)"
+        )
+        closed = {row[0] for row in rows}
+        _make_conflicts(places, connection, "waiting_conflicts", [c for c in conflicts if c.event_id not in closed])
+        _make_conflicts(places, connection, "closed_conflicts", [c for c in conflicts if c.event_id in closed])
+        connection.execute(
+            "create temp view quarantined as select * from broken "
+            "union all by name select * from waiting_conflicts union all by name select * from closed_conflicts"
         )
         connection.execute(
-            "create temp view waiting as select q.* from quarantined as q anti join closings as c using (event_id)"
+            "create temp view waiting as select q.* from broken as q anti join closings as c using (event_id) "
+            "union all by name select * from waiting_conflicts"
         )
         connection.execute(
-            "create temp view closed as select q.* from quarantined as q semi join closings as c using (event_id)"
+            "create temp view closed as select q.* from broken as q semi join closings as c using (event_id) "
+            "union all by name select * from closed_conflicts"
         )
         yield connection
+
+
+IN_STATE = ("event_id", "contract", "contract_version", "violations", "owner")
+"""What state knows of an event in conflict; the rest is read where it was ingested."""
+
+
+def _conflicts_table(pa: Any, conflicts: Sequence[WaitingConflict]) -> Any:
+    """Events in conflict as Arrow has them, by `IN_STATE`."""
+    columns = {name: [getattr(one, name) for one in conflicts] for name in IN_STATE}
+    kinds = {name: pa.list_(pa.string()) if name == "violations" else pa.string() for name in IN_STATE}
+    return pa.table({name: pa.array(list(map(_plain, column)), kinds[name]) for name, column in columns.items()})
+
+
+def _plain(value: str | tuple[str, ...]) -> str | list[str]:
+    return value if isinstance(value, str) else list(value)
+
+
+def _make_conflicts(
+    places: Places, connection: duckdb.DuckDBPyConnection, name: str, conflicts: Sequence[WaitingConflict]
+) -> None:
+    """Make a view of accepted events in conflict that looks like the quarantine's table."""
+    import pyarrow as pa
+
+    known = _conflicts_table(pa, conflicts)
+    connection.register(f"{name}_in_state", known)
+    received = places.lake.source(
+        INGESTED,
+        hours=sorted({hour_key(c.arrival_hour) for c in conflicts}),
+        batch_ids=sorted({c.batch_id for c in conflicts}),
+    )
+    derived = {
+        "reason": f"{literal(QuarantineReason.IDENTITY_CONFLICT)} as reason",
+        "payload": "encode(i.payload) as payload",
+    }
+    names = ", ".join(
+        derived.get(column.name, f"{'c' if column.name in IN_STATE else 'i'}.{column.name}")
+        for column in QUARANTINED.columns
+    )
+    connection.execute(
+        f"create temp view {name} as select {names} from {received} as i "
+        f"join {name}_in_state as c on c.event_id = i.event_id"
+    )
 
 
 LONGEST_READ = timedelta(hours=1)
@@ -265,7 +329,10 @@ LONGEST_READ = timedelta(hours=1)
 
 
 def kept_for(places: Places) -> dict[str, timedelta]:
-    """How long what waits is kept after its arrival, by reason, as today's contracts say; without an end: missing."""
+    """How long what waits is kept after its arrival, by reason, as today's contracts say; without an end: missing.
+
+    An event in conflict was accepted, and is kept as all accepted events are.
+    """
     try:
         modes = contracts_today(places).failure_modes.values()
     except ContractsInvalid:
@@ -273,7 +340,7 @@ def kept_for(places: Places) -> dict[str, timedelta]:
     return {
         mode.code: timedelta(days=mode.keep_days)
         for mode in modes
-        if mode.group == "quarantine" and mode.keep_days is not None
+        if mode.group == "quarantine" and mode.keep_days is not None and mode.code != QuarantineReason.IDENTITY_CONFLICT
     }
 
 

@@ -24,6 +24,7 @@ from activation_dagster.domain.masking import masked
 from activation_dagster.domain.reasons import QuarantineReason
 from activation_dagster.domain.repairs import Change, Selection, Step, changes, mended, narrowed, reentering
 from activation_dagster.errors import LakeDamaged
+from activation_dagster.pipeline.conflicts import JudgedAgain
 from activation_dagster.pipeline.contracts_in_force import contracts_in_force
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.quarantine import (
@@ -169,10 +170,21 @@ class _Entering:
         applies = bool(self.act.done_by)
         finished = finish_reentries(self.places) if applies else 0
         contracts = contracts_in_force(self.places).contracts
+        again = JudgedAgain(self.places, contracts)
         for chunk in waiting(self.places, select):
+            judged: list[tuple[WaitingEvent, bytes, Verdict]] = []
             for event in chunk:
                 line = _line(event, self.steps)
-                verdict = verdict_on(line, contracts, source=event.source, landed_at=event.seen_at)
+                judged.append((event, line, verdict_on(line, contracts, source=event.source, landed_at=event.seen_at)))
+            nobodys = again.verdicts(
+                [
+                    (event.event_id, line, verdict, event.seen_at)
+                    for event, line, verdict in judged
+                    if verdict.reason is None and event.reason == QuarantineReason.IDENTITY_CONFLICT
+                ]
+            )
+            for event, line, by_contract in judged:
+                verdict = nobodys.get(event.event_id, by_contract)
                 self._count(event, line, verdict)
                 if applies and verdict.reason is None:
                     self._enter(event, line)

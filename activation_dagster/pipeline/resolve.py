@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,11 +10,13 @@ from activation_dagster.domain.batches import Phase, PhaseReport
 from activation_dagster.domain.identifiers import Identifier
 from activation_dagster.domain.identity import IdentityGraph
 from activation_dagster.domain.identity_batches import overgrown, unsettled
-from activation_dagster.domain.links import IdentityChanges, LinkDecision, Merge
+from activation_dagster.domain.links import IdentityChanges, Merge
 from activation_dagster.domain.reasons import DecisionRefusal, LinkRefusal
 from activation_dagster.domain.separations import keep_apart
 from activation_dagster.lake.tables import RESOLVED
 from activation_dagster.pipeline.batch_run import BatchRun
+from activation_dagster.pipeline.conflicts import note_jump, write_conflicts
+from activation_dagster.pipeline.link_accounts import account_links, link_counts
 from activation_dagster.pipeline.merges import write_merges
 from activation_dagster.pipeline.settling import settle_sets
 from activation_dagster.pipeline.validate import compute_validated
@@ -88,16 +89,10 @@ def compute_resolved(run: BatchRun) -> Resolution:
         {"set_no": "BIGINT", "profile_id": "VARCHAR", "seen_as": "VARCHAR", "is_conflict": "BOOLEAN"},
         found,
     )
-    told = Counter(link.decision for link in changes.links)
+    engine.put("told_events", {"event_id": "VARCHAR"}, sorted({(link.event_id,) for link in changes.links}))
     if settled is not None:
         engine.lend("profiles_of_settled_sets", settled.found)
         engine.make("profiles_of_sets", "select * from profiles_of_sets union all from profiles_of_settled_sets")
-        told[LinkDecision.ACCEPTED] += settled.links.num_rows
-    engine.put(
-        "link_decisions",
-        {"decision": "VARCHAR", "links": "BIGINT"},
-        [(decision.value, told[decision]) for decision in LinkDecision],
-    )
     set_of_event, relation = "s.set_no", "identifier_sets as s"
     same = " and ".join(f"i.id_{kind.name} is not distinct from s.id_{kind.name}" for kind in rules.kinds)
     if again:  # these have an answer for each event, by its ordinal
@@ -230,6 +225,7 @@ def resolve(run: BatchRun) -> PhaseReport:
         graph_state.add_changes(
             run.state, resolution.changes, position=run.position, rules_version=version, decided_at=decided_at
         )
+        write_conflicts(run, resolution.changes)
         settled = resolution.settled
         if settled is not None:
             graph_state.add_settled(
@@ -244,6 +240,7 @@ def resolve(run: BatchRun) -> PhaseReport:
         run.places.at("resolved.links")
         write_merges(run, resolution.merges)
 
+    closed_before = run.was_closed(Phase.RESOLVED)
     return run.carry_out(
         Phase.RESOLVED,
         effects=effects,
@@ -253,13 +250,13 @@ def resolve(run: BatchRun) -> PhaseReport:
                 "unresolved_reason, occurred_at from resolved_events"
             )
         },
-        counts=lambda: _counts(run),
+        counts=lambda: _counts(run, closed_before=closed_before),
     )
 
 
-def _counts(run: BatchRun) -> dict[str, int]:
+def _counts(run: BatchRun, *, closed_before: bool) -> dict[str, int]:
     resolved, unresolved = run.engine.one("select count(profile_id), count(*) - count(profile_id) from resolved_events")
-    told: dict[str, int] = dict(run.engine.rows("select decision, links from link_decisions"))
-    return {"resolved": resolved, "unresolved": unresolved} | {
-        f"links_{decision.value}": told[decision.value] for decision in LinkDecision
-    }
+    account_links(run)
+    links = link_counts(run)
+    jump = note_jump(run, links, closed_before=closed_before)
+    return {"resolved": resolved, "unresolved": unresolved, **links, **jump}

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from activation_dagster.lake.identity_sets import CodedSets
     from activation_dagster.lake.settled_sets import SettledSets
 
-UNCOUNTED = 1 << 32
-"""More identifiers than any limit allows."""
-
 
 def settle_sets(run: BatchRun) -> SettledSets:
     """Settle what can be settled of `identifier_sets`, against the graph as it stood before the batch."""
@@ -34,34 +31,35 @@ def settle_sets(run: BatchRun) -> SettledSets:
     return settled_sets(run.engine, rules, coded=coded, offers=offers, people=people, settled=settled)
 
 
-def _offers(run: BatchRun, coded: CodedSets) -> tuple[Offers, Sequence[str]]:
-    """The coded sets beside what state knew of them before the batch, and the people of its clusters, oldest first."""
+def _offers(run: BatchRun, coded: CodedSets) -> tuple[Offers, Any]:
+    """The coded sets beside what state knew of them before the batch, and the profiles of its people by number."""
     import numpy as np
 
-    from activation_dagster.domain.components import Offers
-    from activation_dagster.lake.identity_sets import places_of
+    from activation_dagster.domain.components import Numbers, Offers
+    from activation_dagster.lake.identity_sets import known_people
 
     keys: Any = coded.identifiers.column("key")
     with run.places.state.read() as connection:
-        holders = graph_state.holders_of(connection, keys.to_pylist, up_to_seq=run.position - 1)
+        rows, redirects = graph_state.known_around(connection, keys.to_pylist, up_to_seq=run.position - 1)
         apart = separated_keys(connection, up_to_seq=run.position - 1)
-    holder_of = np.full(len(coded.kind_of), -1, dtype=np.int64)
-    held = np.zeros((len(holders.people), len(run.contracts.identity.kinds)), dtype=np.int64)
-    if holders.people:
-        holder_of[places_of(keys, holders.keys)] = np.array(holders.holders, dtype=np.int64)
-        place_of = {kind.name: place for place, kind in enumerate(run.contracts.identity.kinds)}
-        for (person, kind), count in holders.held.items():
-            # a kind that the contract has no more is counted in no column: such a person is left to the exact way
-            held[person, place_of.get(kind, 0)] += count if kind in place_of else UNCOUNTED
+        known = known_people(coded, rows, redirects, [kind.name for kind in run.contracts.identity.kinds])
+
+    def ages(clusters: Numbers) -> Sequence[tuple[int, int, str]]:
+        asked: list[str] = known.people.take(clusters).to_pylist()
+        with run.places.state.read() as connection:
+            created = graph_state.created_of(connection, asked, up_to_seq=run.position - 1)
+        return [(*created[profile], profile) for profile in asked]
+
     if apart:  # a set that shows what a person keeps apart is left to the exact way
-        present = places_of(keys, sorted(apart.intersection(keys.to_pylist())))
+        present = np.flatnonzero([key in apart for key in keys.to_pylist()])
         coded.is_whole[coded.set_of[np.isin(coded.code_of, present)]] = False
     offers = Offers(
         set_of=coded.set_of,
         code_of=coded.code_of,
         kind_of=coded.kind_of,
         is_whole=coded.is_whole,
-        holder_of=holder_of,
-        held=held,
+        holder_of=known.holder_of,
+        held=known.held,
+        ages=ages,
     )
-    return offers, holders.people
+    return offers, known.people

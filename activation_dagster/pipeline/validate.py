@@ -16,6 +16,7 @@ from activation_dagster.pipeline.closed_rows import closed_rows
 from activation_dagster.pipeline.ingest import compute_ingested
 from activation_dagster.pipeline.shed_counts import SHED_OF
 from activation_dagster.registry.contract_set import ContractSet
+from activation_dagster.state import conflicts
 from activation_dagster.state.batches import hours_since
 from activation_dagster.state.message_ids import MessageIds, record_duplicates, recorded_duplicates
 from activation_dagster.state.purges import purges_of
@@ -123,7 +124,8 @@ def _take_message_ids(run: BatchRun) -> None:
     others = engine.texts("select distinct key from message_keys where not is_sound order by key")
     taken += index.taken(others, batch_no=batch_no, arrival_hour=hour)
     if run.batch.provenance in ENTERED_AGAIN:
-        taken += _accepted_ever(run)
+        nobodys = _left_to_nobody(run)
+        taken = sorted({*taken} - nobodys) + _accepted_ever(run, knows_all=not nobodys)
     engine.put("taken_keys", {"key": "VARCHAR"}, [(key,) for key in sorted(set(taken))])
     engine.compute("validate/found_duplicates")
     rows = engine.rows(
@@ -134,26 +136,52 @@ def _take_message_ids(run: BatchRun) -> None:
     engine.forget("message_keys", "taken_keys", "repeated_keys")
 
 
-def _accepted_ever(run: BatchRun) -> list[str]:
-    """Those of the batch's message ids that may have been accepted since its originals came.
+def _left_to_nobody(run: BatchRun) -> set[str]:
+    """The batch's message ids that were taken by the very events that enter again, which identity left to nobody.
 
-    A repair may come long after the window; when the originals came, the index knew what was accepted before them.
-    Only arrival hours that something came in since then are read, and of them one column.
+    Only these may come twice: the first was accepted and is nobody's, so that nothing is counted or sent for it.
     """
     with run.places.state.read() as connection:
+        entering = conflicts.entered_again(connection, run.batch.segments)
+    if not entering:
+        return set()
+    run.engine.put("entering_again", {"event_id": "VARCHAR"}, [(event_id,) for event_id in entering])
+    found = run.engine.texts(
+        "select m.key from message_keys as m join ingested_events as e on e.ordinal = m.ordinal "
+        "semi join entering_again as a on a.event_id = e.event_id"
+    )
+    run.engine.forget("entering_again")
+    return set(found)
+
+
+def _accepted_ever(run: BatchRun, *, knows_all: bool) -> list[str]:
+    """Those of the batch's message ids that may have been accepted since its originals came.
+
+    A repair may come long after the window; when the originals came, the index knew what was accepted before them, and
+    what was accepted in hours inside the batch's own window it knows now: those are left out, unless some of the ids
+    are let past the index. Of the arrival hours that something came into, two columns are read. An event that identity
+    left to nobody does not count: what enters again in its stead is the first that is somebody's.
+    """
+    window = run.places.dedupe_window
+    with run.places.state.read() as connection:
         first = first_original(connection, run.batch.segments)
-        hours = None if first is None else hours_since(connection, first, window=run.places.dedupe_window)
+        known_from = run.batch.arrival_hour - window if knows_all else None
+        hours = None if first is None else hours_since(connection, first, window=window, before=known_from)
+    if hours == []:
+        return []
     accepted = closed_rows(run.places, VALIDATED, Phase.VALIDATED, hours=hours)
     run.engine.make(
         "asked_ids",
         "select distinct e.message_id, m.key from event_verdicts as e join message_keys as m on m.ordinal = e.ordinal",
     )
-    found = run.engine.texts(
-        f"select distinct a.key from {accepted} as v join asked_ids as a on a.message_id = v.message_id "
+    found = run.engine.rows(
+        f"select a.key, v.event_id from {accepted} as v join asked_ids as a on a.message_id = v.message_id "
         f"where v.batch_id <> {literal(run.batch.batch_id)}"
     )
     run.engine.forget("asked_ids")
-    return found
+    with run.places.state.read() as connection:
+        nobodys = conflicts.among_conflicts(connection, {event_id for _, event_id in found})
+    return sorted({key for key, event_id in found if event_id not in nobodys})
 
 
 def _recall_duplicates(run: BatchRun) -> None:

@@ -10,7 +10,7 @@ from activation_dagster.domain.envelope import ENVELOPE, EnvelopeContract
 from activation_dagster.domain.proposals import Loss, Proposal, ProposedProperty, slug_of
 from activation_dagster.errors import WrongUse
 from activation_dagster.registry.json_schema import judging_schema
-from activation_dagster.registry.property_schemas import PII, read_section
+from activation_dagster.registry.property_schemas import comment_of, read_section
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -29,9 +29,10 @@ def call_schema(contract: EventContract | EnvelopeContract, version: EventVersio
 
 
 def _annotate(schema: dict[str, Any], rule: PropertyRule) -> None:
-    """Say in a schema which values are personal data."""
-    if rule.is_pii:
-        schema["$comment"] = PII
+    """Say in a schema which values are personal data, whose they are, and whom they name."""
+    comment = comment_of(rule)
+    if comment is not None:
+        schema["$comment"] = comment
     for inner in rule.properties:
         _annotate(schema["properties"][inner.name], inner)
     if rule.items is not None:

@@ -13,9 +13,9 @@ from activation_dagster.registry.property_schemas import unsaid
 
 SAID = frozenset(
     {"name", "type", "is_required", "enum", "minimum", "maximum", "is_pii", "description", "format", "min_length"}
-    | {"max_length", "pattern", "properties", "items"}
+    | {"max_length", "pattern", "properties", "items", "is_nullable", "default", "owner", "identifier"}
 )
-"""The fields of a rule that a document says; the standard has no word for a null that is allowed, or for a default."""
+"""The fields of a rule that a document says."""
 API_VERSION = "v3.1.0"
 LOGICAL_TYPES = {kind: kind.value for kind in PropertyType}
 PHYSICAL_TYPES = {PropertyType.TIMESTAMP: "string", PropertyType.DATE: "string"}
@@ -116,7 +116,13 @@ def _property(rule: PropertyRule) -> dict[str, Any]:
         written["items"] = {
             word: said for word, said in _property(rule.items).items() if word not in ("name", "required")
         }
-    if rule.enum:
-        # The standard has no enumeration among its options.
-        written["customProperties"] = [{"property": "enum", "value": list(rule.enum)}]
-    return written
+    # What the standard has no words for.
+    custom: dict[str, Any] = {
+        "enum": list(rule.enum) or None,
+        "nullable": rule.is_nullable,
+        "default": rule.default,
+        "owner": rule.owner or None,
+        "identifier": rule.identifier,
+    }
+    told = [{"property": name, "value": value} for name, value in custom.items() if value is not None]
+    return written | ({"customProperties": told} if told else {})

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
+from activation_dagster.domain.conflicts import ConflictJump
 from activation_dagster.domain.identifiers import (
     MOST_IDENTIFIERS,
     STEPS,
@@ -29,7 +30,8 @@ from activation_dagster.domain.patterns import fault_of_pattern
 from activation_dagster.errors import ContractsInvalid, Fault
 from activation_dagster.registry.files import read_partly, suggestion
 from activation_dagster.registry.reading import Reading
-from activation_dagster.registry.shapes import NAME, IdentityFile
+from activation_dagster.registry.shapes import NAME, ConflictJumpShape, IdentityFile
+from activation_dagster.registry.trait_rules import trait_rules
 
 FILE = "identity.yaml"
 ENVELOPE = ("userId", "anonymousId", "previousId")
@@ -95,7 +97,15 @@ def _rules(shape: IdentityFile, tell: Tell) -> IdentityRules:
         winner=_one_of(rules.winner, Winner, "rules.winner", tell) or Winner.OLDEST,
         maximum_cluster=rules.maximum_cluster if rules.maximum_cluster is not None else MOST_IDENTIFIERS,
         on_conflict=_one_of(rules.on_conflict, OnConflict, "rules.on_conflict", tell) or OnConflict.DROP_WEAKEST,
+        traits=trait_rules(shape.traits, tell),
+        conflict_jump=_conflict_jump(rules.conflict_jump),
     )
+
+
+def _conflict_jump(shape: ConflictJumpShape | None) -> ConflictJump:
+    if shape is None:
+        return ConflictJump()
+    return ConflictJump(at_least=shape.at_least, above_share=shape.above_share, factor=shape.factor)
 
 
 def _kind(name: str, shape: IdentityFile.Kind, priority: int, whole: IdentityFile, tell: Tell) -> IdentifierKind:

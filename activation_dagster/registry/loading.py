@@ -34,7 +34,7 @@ def load_contracts(root: Path, *, environment: str, needs_examples: bool = True)
     identity = read_identity(reading)
     kinds = [kind.name for kind in identity.kinds] if identity else []
     sources = read_sources(reading)
-    events = with_sources(reading, sources, read_events(reading, kinds=kinds))
+    events = with_sources(reading, sources, read_events(reading, kinds=kinds), identity=identity)
     consent, country_from = read_consent(reading, events=events) or (None, ())
     purposes: Mapping[str, Purpose] = consent.purposes if consent else {}
     look_at_forwards(reading, sources, purposes)

@@ -18,7 +18,8 @@ from activation_dagster.registry.json_schema import DATE_PATTERN, TIMESTAMP_PATT
 
 DRAFT_07 = "http://json-schema.org/draft-07/schema#"
 PII = "pii"
-"""What stands in `$comment` where a property holds personal data: JSON Schema has no word for it."""
+"""What stands in `$comment` where a property holds personal data, with `owner=…` and `identifier=…` behind `; `:
+JSON Schema has no words for them."""
 WHOLE = re.compile(r"\^\(\?:(.*)\)\$", re.DOTALL)
 """How a pattern is written that is held against the whole text, as ours are; any other is a loss."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_ -]*")
@@ -30,7 +31,7 @@ PATTERNS = {TIMESTAMP_PATTERN: PropertyType.TIMESTAMP, DATE_PATTERN: PropertyTyp
 
 _SAID = {
     "name", "type", "is_required", "enum", "minimum", "maximum", "is_pii", "description", "format", "min_length",
-    "max_length", "pattern", "is_nullable", "properties", "items", "default",
+    "max_length", "pattern", "is_nullable", "properties", "items", "default", "owner", "identifier",
 }  # fmt: skip
 
 
@@ -51,6 +52,28 @@ def _unsaid(rule: PropertyRule, path: str, said: frozenset[str]) -> list[Loss]:
     ]
 
 
+def comment_of(rule: PropertyRule) -> str | None:
+    """What `$comment` says of a rule; None where there is nothing to say."""
+    said = [
+        *([PII] if rule.is_pii else []),
+        *([f"owner={rule.owner}"] if rule.owner else []),
+        *([f"identifier={rule.identifier}"] if rule.identifier else []),
+    ]
+    return "; ".join(said) or None
+
+
+def _read_comment(comment: Any) -> dict[str, str] | None:
+    """What `comment_of` wrote, `pii` with an empty text; None where it is another's comment."""
+    if comment is None:
+        return {}
+    parts = [part.partition("=") for part in comment.split("; ")] if isinstance(comment, str) else []
+    said = {word: value for word, _, value in parts}
+    is_ours = bool(parts) and all(
+        (word == PII and not sign) or (word in ("owner", "identifier") and value) for word, sign, value in parts
+    )
+    return said if is_ours and len(said) == len(parts) else None
+
+
 def schema_of(rule: PropertyRule) -> dict[str, Any]:
     """A rule as a schema of its value, or of each item of an array."""
     plain = next((word for word, kind in FORMATS.items() if kind is rule.type), None)
@@ -68,7 +91,7 @@ def schema_of(rule: PropertyRule) -> dict[str, Any]:
         "pattern": f"^(?:{rule.pattern})$" if rule.pattern is not None and is_text else None,
         "default": rule.default,
         "items": schema_of(rule.items) if rule.items else None,
-        "$comment": PII if rule.is_pii else None,
+        "$comment": comment_of(rule),
     }
     written: dict[str, Any] = {"type": [kind, "null"] if is_nullable else kind}
     written |= {word: value for word, value in said.items() if value is not None}
@@ -154,8 +177,8 @@ def _read(*, name: str, schema: Any, is_required: bool, path: str) -> tuple[Prop
         inner, lost = _read(name="", schema=said.pop("items"), is_required=True, path=f"{path}.items")
         losses += lost
         items = inner
-    comment = said.pop("$comment", None)
-    if comment not in (None, PII):
+    comment = _read_comment(said.pop("$comment", None))
+    if comment is None:
         losses.append(Loss(path=f"{path}.$comment", sentence=_lost("$comment")))
     description = said.pop("description", "")
     if not isinstance(description, str):
@@ -169,7 +192,9 @@ def _read(*, name: str, schema: Any, is_required: bool, path: str) -> tuple[Prop
         enum=enum,
         minimum=bounds["minimum"],
         maximum=bounds["maximum"],
-        is_pii=comment == PII,
+        is_pii=PII in (comment or {}),
+        owner=(comment or {}).get("owner", ""),
+        identifier=(comment or {}).get("identifier"),
         description=description,
         format=form,
         min_length=lengths["minLength"],

@@ -47,6 +47,8 @@ def mistakes_of_readers(
     places: list[tuple[str, str, str]] = [("consent", "country_from", place) for place in country_from]
     for kind in identity.kinds if identity else ():
         places += [("identity", f"kinds.{kind.name}.paths", place) for place in kind.paths]
+    for trait in identity.traits.named if identity else ():
+        places.append(("identity", f"traits.policies.{trait}", f"traits.{trait}"))
     for name, audience in audiences.items():
         places += [
             (f"audiences/{name}", f"conditions.{number}", f"traits.{condition.trait}")

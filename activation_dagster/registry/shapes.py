@@ -160,6 +160,12 @@ class ExamplesFile(Shape):
     invalid: list[InvalidExample] = []
 
 
+class ConflictJumpShape(Shape):
+    at_least: int = Field(default=20, ge=1)
+    above_share: float = Field(default=0.02, ge=0, le=1)
+    factor: float = Field(default=3.0, ge=1)
+
+
 class IdentityFile(Shape):
     """`identity.yaml`; words of a closed list are looked at by `registry/identity_rules.py`, which suggests others."""
 
@@ -197,11 +203,17 @@ class IdentityFile(Shape):
         winner: str | None = None
         maximum_cluster: int | None = Field(default=None, ge=2)
         on_conflict: str | None = None
+        conflict_jump: ConflictJumpShape | None = None
+
+    class Traits(Shape):
+        default: str | dict[str, list[str]] = "latest"
+        policies: dict[str, str | dict[str, list[str]]] = {}
 
     version: str = Field(min_length=1, max_length=40)
     owner: str
     kinds: dict[str, Kind]
     rules: Rules | None = None
+    traits: Traits | None = None
 
 
 class ConsentFile(Shape):

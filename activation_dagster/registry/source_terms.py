@@ -7,10 +7,13 @@ from dataclasses import replace
 
 from activation_dagster.domain.consent import Purpose
 from activation_dagster.domain.contracts import EventContract
+from activation_dagster.domain.identifiers import IdentityRules
 from activation_dagster.domain.sources import Source
+from activation_dagster.registry.identity_rules import FILE as IDENTITY_FILE
 from activation_dagster.registry.reading import Reading
 from activation_dagster.registry.shapes import SourcesFile
 from activation_dagster.registry.source_files import SOURCES_FILE, sources_of
+from activation_dagster.registry.trait_rules import mistakes_of_sources
 
 
 def read_sources(reading: Reading) -> dict[str, Source]:
@@ -21,10 +24,19 @@ def read_sources(reading: Reading) -> dict[str, Source]:
 
 
 def with_sources(
-    reading: Reading, sources: Mapping[str, Source], events: Mapping[str, EventContract]
+    reading: Reading,
+    sources: Mapping[str, Source],
+    events: Mapping[str, EventContract],
+    *,
+    identity: IdentityRules | None,
 ) -> dict[str, EventContract]:
-    """The events with what each source of this environment may send of them; what names nothing is a fault."""
+    """The events with what each source of this environment may send of them; what names nothing is a fault.
+
+    So are sources that policies of traits name and that look like one misspelt.
+    """
     found = dict(events)
+    for where, sentence in mistakes_of_sources(identity.traits, sources) if identity else ():
+        reading.fault(IDENTITY_FILE, where, sentence)
     for name, source in sources.items():
         where = f"sources.{name}"
         reading.owner(SOURCES_FILE, source.owner, f"{where}.owner")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, func, or_, select, true, update
 
 from activation_dagster.domain.batches import Batch, Phase, Provenance, TableCopy
 from activation_dagster.domain.landing import Segment
@@ -139,15 +139,21 @@ def finished_in(connection: Connection, hours: Sequence[datetime]) -> list[str]:
     return [row[0] for row in rows]
 
 
-def hours_since(connection: Connection, since: datetime, *, window: timedelta) -> list[datetime]:
-    """Arrival hours of the batches planned since an instant, and of all that arrived since a window before it.
+def hours_since(
+    connection: Connection, since: datetime, *, window: timedelta, before: datetime | None
+) -> list[datetime]:
+    """Arrival hours of the batches planned since an instant, and of all a window before it or later; in order.
 
-    A late copy of an old hour is planned when it comes, whatever its hour; so both count.
+    None from the hour `before` on, where one is given. A late copy of an old hour is planned when it comes, whatever
+    its hour; so both count.
     """
     earliest = since - window - timedelta(hours=1)  # an hour's folder also holds what came at its end
     rows = connection.execute(
         select(batches.c.arrival_hour)
-        .where(or_(batches.c.arrival_hour >= micros(earliest), batches.c.planned_at >= micros(since)))
+        .where(
+            true() if before is None else batches.c.arrival_hour < micros(before),
+            or_(batches.c.arrival_hour >= micros(earliest), batches.c.planned_at >= micros(since)),
+        )
         .distinct()
         .order_by(batches.c.arrival_hour)
     )

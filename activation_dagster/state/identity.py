@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, Table, func, literal, select
 
 from activation_dagster.domain.identifiers import Identifier
 from activation_dagster.domain.links import IdentityChanges, KnownIdentifier, KnownProfile
@@ -61,60 +60,73 @@ def load_part(connection: Connection, wanted: Iterable[Identifier], *, up_to_seq
     return GraphPart(profiles=created, identifiers=known, redirects=redirects)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holders:
-    """Who has some identifiers: `keys` are those that somebody has, `holders` for each the place of that person.
+KnownRow = tuple[bytes, str, str]
+"""(key, kind, profile it was first seen with) of an identifier."""
 
-    `people` are today's profiles, the oldest first; `held` says how many identifiers of a kind the person at a place
-    has, of whatever profile it was.
-    """
+SCANNED_UP_TO = 4
+"""Where state has at most so many identifiers for each one asked for, all of them are read and none is probed: it takes
+three probes to find an identifier, its profile's others and their kinds."""
 
-    keys: Sequence[bytes] = ()
-    holders: Sequence[int] = ()
-    people: Sequence[str] = ()
-    held: Mapping[tuple[int, str], int]
+ROWS_AT_ONCE = 100_000
 
 
-def holders_of(connection: Connection, keys: Callable[[], Iterable[bytes]], *, up_to_seq: int) -> Holders:
-    """What `load_part` loads, as far as it takes to tell who touches no rule; `keys` is called if there is anybody.
+def known_around(
+    connection: Connection, keys: Callable[[], Sequence[bytes]], *, up_to_seq: int
+) -> tuple[Iterator[list[KnownRow]], dict[str, str]]:
+    """Every identifier of every person who has one of some (or of everybody, where that is faster), and redirects.
 
-    Probed in the order of the index, so that many keys that lie together are read together.
+    What `load_part` loads, as far as it takes to tell who touches no rule. `keys` is called if there is anybody.
     """
     if connection.execute(select(identifiers.c.seq).limit(1)).first() is None:
-        return Holders(held={})
+        return iter(()), {}
+    wanted = keys()
     has, moves = then(connection, identifiers, up_to_seq).c, then(connection, profile_redirects, up_to_seq).c
-    made = then(connection, profiles, up_to_seq).c
-    known = has.seq <= up_to_seq
-    owner_of: dict[bytes, str] = {
-        bytes(key): profile
-        for key, profile in select_in(
-            connection,
-            select(has.key, has.profile_id).where(known),
-            has.key,
-            sorted(keys()),
-        )
-    }
-    owners = sorted(set(owner_of.values()))
-    moved: set[str] = set()
+    known = select(has.key, has.kind, has.profile_id).where(has.seq <= up_to_seq)
+    if not _is_over(connection, identifiers, SCANNED_UP_TO * len(wanted)):
+        moved = select(moves.from_profile, moves.to_profile).where(moves.seq <= up_to_seq)
+        parents = {row[0]: row[1] for row in connection.execute(moved)}
+        return _all(connection, known), {profile: _head(profile, parents) for profile in parents}
+    owner = select(has.profile_id).where(has.seq <= up_to_seq)
+    owners = sorted({row[0] for row in select_in(connection, owner, has.key, sorted(wanted))})
+    touched: set[str] = set()
     for column in (moves.from_profile, moves.to_profile):
         query = select(column).where(moves.seq <= up_to_seq)
-        moved |= {row[0] for row in select_in(connection, query, column, owners)}
-    redirects, members = clusters(connection, moved, up_to_seq=up_to_seq)
+        touched |= {row[0] for row in select_in(connection, query, column, owners)}
+    redirects, members = clusters(connection, touched, up_to_seq=up_to_seq)
     everybody = sorted(members.union(owners))
-    today = {redirects.get(profile, profile) for profile in everybody}
-    created = select(made.created_seq, made.created_rank, made.profile_id)
-    people = [row[2] for row in sorted(select_in(connection, created, made.profile_id, sorted(today)))]
-    place_of = {profile: place for place, profile in enumerate(people)}
-    held: Counter[tuple[int, str]] = Counter()
-    counted = select(has.profile_id, has.kind, func.count()).where(known).group_by(has.profile_id, has.kind)
-    for profile, kind, count in select_in(connection, counted, has.profile_id, everybody):
-        held[place_of[redirects.get(profile, profile)], kind] += count
-    return Holders(
-        keys=list(owner_of),
-        holders=[place_of[redirects.get(profile, profile)] for profile in owner_of.values()],
-        people=people,
-        held=held,
-    )
+    rows = [(row[0], row[1], row[2]) for row in select_in(connection, known, has.profile_id, everybody)]
+    return iter([rows]), redirects
+
+
+def _is_over(connection: Connection, table: Table, rows: int) -> bool:
+    """Whether a table has more rows than that; no more of them are counted."""
+    some = select(literal(1)).select_from(table).limit(rows + 1).subquery()
+    return connection.execute(select(func.count()).select_from(some)).scalar_one() > rows
+
+
+def _all(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iterator[list[KnownRow]]:
+    compiled = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+    driver: Any = connection.connection.driver_connection
+    # on PostgreSQL a cursor of the server, else the driver would fetch everything before the first row
+    named = {"name": "everybody"} if connection.dialect.name == "postgresql" else {}
+    cursor = driver.cursor(**named)
+    cursor.execute(str(compiled))
+    while rows := cursor.fetchmany(ROWS_AT_ONCE):
+        yield rows
+    cursor.close()
+
+
+def _head(profile: str, parents: Mapping[str, str]) -> str:
+    while profile in parents:
+        profile = parents[profile]
+    return profile
+
+
+def created_of(connection: Connection, asked: Iterable[str], *, up_to_seq: int) -> dict[str, tuple[int, int]]:
+    """When some profiles were made, as (state sequence, rank inside the batch)."""
+    made = then(connection, profiles, up_to_seq).c
+    query = select(made.profile_id, made.created_seq, made.created_rank)
+    return {row[0]: (row[1], row[2]) for row in select_in(connection, query, made.profile_id, asked)}
 
 
 def companions_of(

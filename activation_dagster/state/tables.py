@@ -193,6 +193,24 @@ traits = Table(
     sqlite_with_rowid=False,
 )
 
+trait_sayings = Table(  # of traits whose policy asks for it: what a batch's events said, a row a source and value
+    "trait_sayings",
+    metadata,
+    Column("profile_id", String(40), primary_key=True),
+    Column("trait", String(80), primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("source", String(80), primary_key=True),
+    Column("value_key", LargeBinary(16), primary_key=True),  # md5 of the value, which may be longer than a key
+    Column("value", Text, nullable=False),  # JSON
+    Column("times", BigInteger, nullable=False),
+    Column("first_at", BigInteger, nullable=False),
+    Column("first_event", String(80), nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("last_event", String(80), nullable=False),
+    Column("known_seq", BigInteger, nullable=False, server_default="0"),  # re-adjudicated: since when it is known
+    sqlite_with_rowid=False,
+)
+
 activity = Table(  # what audiences count: one row a profile, measure, UTC day and batch
     "activity",
     metadata,
@@ -204,6 +222,21 @@ activity = Table(  # what audiences count: one row a profile, measure, UTC day a
     Column("total_millionths", BigInteger, nullable=False),  # exact, so that sums do not depend on their order
     Column("known_seq", BigInteger, nullable=False, server_default="0"),  # re-adjudicated: since when it is known
     sqlite_with_rowid=False,
+)
+
+identity_conflicts = Table(  # accepted events that the identity contract left to nobody
+    "identity_conflicts",
+    metadata,
+    Column("event_id", String(80), primary_key=True),
+    Column("batch_id", String(40), nullable=False, index=True),
+    Column("arrival_hour", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("contract", String(80), nullable=False),  # that the event keeps
+    Column("contract_version", String(40), nullable=False),
+    Column("told_by", String(80), nullable=False),  # the event of the same identifiers whose links the ledger has
+    Column("violations", Text, nullable=False),  # JSON: the kinds in dispute, each with the rule that stopped it
+    Column("owner", String(120), nullable=False),  # of the identity contract
+    Column("rules_version", String(40), nullable=False),
 )
 
 consent_records = Table(
@@ -482,6 +515,7 @@ READJUDICATED = (
     profile_redirects,
     links,
     traits,
+    trait_sayings,
     activity,
     consent_records,
     membership_changes,

@@ -77,6 +77,16 @@ def test_plain_schemas_are_judged_strictly_in_json_and_yaml(diff: Any, tmp_path:
     assert diff(old, new, "--mode", "forward")[0] == 0
 
 
+def test_a_type_that_another_word_says_now_is_not_called_anything(diff: Any, tmp_path: Path) -> None:
+    old = write(tmp_path / "old.json", {"properties": {"a": {"type": "string"}}})
+    new = write(tmp_path / "new.json", {"properties": {"a": {"anyOf": [{"type": "string"}, {"type": "integer"}]}}})
+    messages = {change["rule"]: change["message"] for change in diff(old, new)[1]["changes"]}
+    assert messages["TYPE_EXTENDED"] == "the type was string and is said by anyOf"
+    write(new, {"properties": {"a": {}}})
+    messages = {change["rule"]: change["message"] for change in diff(old, new)[1]["changes"]}
+    assert messages["TYPE_EXTENDED"] == "the type was string and is anything"
+
+
 def test_a_folder_is_its_versions_before_the_new_one(diff: Any, tmp_path: Path) -> None:
     for number, kind in ((1, "string"), (2, "integer"), (10, "integer"), (11, "boolean")):
         write(tmp_path / f"v{number}.json", {"properties": {"a": {"type": kind}}})

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activation_dagster.commands.printing import print_table
+from activation_dagster.commands.printing import counted, print_table
 
 COLUMNS = ["event", "reason", "field", "events", "owner", "seen"]
 GROUPS: list[tuple[object, ...]] = [
@@ -53,3 +53,7 @@ def test_without_room_for_what_must_stay_cells_are_broken_into_lines() -> None:
     lines = printed(50, GROUPS)
     assert max(map(len, lines)) <= 50
     assert "1,234" in "".join(lines)
+
+
+def test_one_is_counted_in_the_singular() -> None:
+    assert [counted(count, "event") for count in (0, 1, 2_000)] == ["0 events", "1 event", "2,000 events"]

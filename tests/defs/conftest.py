@@ -10,8 +10,11 @@ import pytest
 
 from activation_dagster.sources.simulator import simulate
 from activation_dagster.wiring import utc_now
+from tests.databases import migrated_sqlite
 from tests.defs.installation import Clock, Installation, far_end_under, installed, settings_under, this_hour
 from tests.destinations.far_end import FarEnd
+
+__all__ = ["migrated_sqlite"]
 
 
 @pytest.fixture(scope="session")

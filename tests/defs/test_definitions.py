@@ -104,6 +104,7 @@ def test_what_blocks_and_what_warns(defs: Definitions) -> None:
         "validated_events.quarantine_rate",
         "resolved_identities.identity",
         "resolved_identities.identity_limits",
+        "resolved_identities.link_accounting",
         "consented_audiences.every_member_consented",
         "send_decisions.release",
         "sends.ledger_accounting",

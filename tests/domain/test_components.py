@@ -43,7 +43,7 @@ def offers_of(rules: IdentityRules, sets: Sequence[tuple[Event, bool]], kept: Ke
     places = {kind.name: place for place, kind in enumerate(rules.kinds)}
     numbers = {one: number for number, one in enumerate(dict.fromkeys(one for event, _ in sets for one in event))}
     holders = {one: kept.canonical(kept.identifiers[one][0]) for one in numbers if one in kept.identifiers}
-    people = sorted(set(holders.values()), key=lambda profile: (kept.profiles[profile], profile))
+    people = sorted(set(holders.values()))  # in no order that says anything
     held = Counter((kept.canonical(profile), one.kind) for one, (profile, _) in kept.identifiers.items())
     entries = [(number, numbers[one]) for number, (event, _) in enumerate(sets) for one in event]
     return Offers(
@@ -55,6 +55,7 @@ def offers_of(rules: IdentityRules, sets: Sequence[tuple[Event, bool]], kept: Ke
         held=np.array(
             [[held[profile, kind.name] for kind in rules.kinds] for profile in people], dtype=np.int64
         ).reshape(len(people), len(rules.kinds)),
+        ages=lambda asked: [(*kept.profiles[people[one]], people[one]) for one in asked.tolist()],
     ), people
 
 

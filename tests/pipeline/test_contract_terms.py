@@ -13,12 +13,14 @@ import pytest
 import yaml
 
 from activation_dagster.domain.repairs import Selection
+from activation_dagster.domain.traits import TraitRules
 from activation_dagster.lake.tables import TABLES
 from activation_dagster.pipeline.explain import explain
 from activation_dagster.pipeline.explanation import Explanation
-from activation_dagster.pipeline.people import newest_traits, person_named
+from activation_dagster.pipeline.people import person_named
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.reentry import replay
+from activation_dagster.pipeline.traits import person_traits
 from activation_dagster.pipeline.verdicts import verdict_on
 from activation_dagster.pipeline.watch import totals
 from activation_dagster.registry.loading import load_contracts
@@ -83,7 +85,7 @@ def waiting(shop: Places) -> list[tuple[str, str, list[str]]]:
 def traits_of(shop: Places, person: str) -> dict[str, Any]:
     members = person_named(shop, person).members
     with shop.state.read() as connection:
-        return newest_traits(connection, members)
+        return person_traits(connection, TraitRules(), members)
 
 
 def of_user(shop: Places, user: str, workflow: str) -> Explanation:

@@ -316,7 +316,11 @@ def written(places: Places) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize(
-    "point", ["resolved.links", "resolved.merges", "resolved.effects", "consented.facts", "consented.effects"]
+    "point",
+    [
+        *(f"resolved.{point}" for point in ("opened", "links", "merges", "effects", "durable", "closed")),
+        *("consented.facts", "consented.effects"),
+    ],
 )
 def test_who_dies_on_the_way_leaves_what_is_finished_to_the_same_end(
     point: str, new_state_url: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -16,6 +16,7 @@ from activation_dagster.domain.batches import Provenance
 from activation_dagster.domain.repairs import Selection, narrowed
 from activation_dagster.domain.sends import SendStatus
 from activation_dagster.errors import RepairInvalid, RetryLater, WrongUse
+from activation_dagster.lake.delta import hour_key
 from activation_dagster.lake.tables import TABLES, VALIDATED
 from activation_dagster.pipeline.contracts_in_force import contracts_today
 from activation_dagster.pipeline.dismissal import dismiss, preview_dismissal
@@ -243,6 +244,38 @@ def test_looking_for_later_acceptance_reads_no_hour_from_before_the_original(pla
     repair(places, read(places, tmp_path), by="ann")
     work(places)
     assert totals(places).accepted == 4
+
+
+def test_looking_for_later_acceptance_reads_no_hour_that_the_index_of_message_ids_still_knows(
+    places: Places, tmp_path: Path
+) -> None:
+    """What is repaired within a day reads hardly anything of the lake, and an old event as much as it is old."""
+    assert isinstance(places.clock, Clock)
+    start = places.clock.now
+    bad = bad_price("u1")
+    land(places, bad)
+    work(places)
+    for hour in range(1, 61):
+        if hour % 6 == 0:
+            land(places, purchase(f"u{hour}"), at=start + timedelta(hours=hour))
+    land(places, purchase("u1") | {"messageId": bad["messageId"]}, at=start + timedelta(hours=58))
+    places.clock.now = start + timedelta(hours=60)
+    work(places)
+    files = {
+        file: start + timedelta(hours=hour)
+        for hour in range(1, 61)
+        for file in places.lake.path(VALIDATED).glob(
+            f"arrival_hour={hour_key(start + timedelta(hours=hour))}/*.parquet"
+        )
+    }
+    assert len(files) == 11
+    known = [file for file, at in files.items() if at >= start + timedelta(hours=60) - places.dedupe_window]
+    assert len(known) == 6
+    for file in known:
+        file.unlink()  # reading any of them fails
+    repair(places, read(places, tmp_path), by="ann")
+    work(places)
+    assert totals(places).duplicate == 1
 
 
 @pytest.mark.parametrize("point", ["reentry.recorded", "reentry.sealed", "reentry.confirmed"])

@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from activation_dagster.domain.contracts import Criticality
 from activation_dagster.domain.reasons import ShedReason
 from activation_dagster.pipeline.explain import explain
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.receipts import event_receipt
 from activation_dagster.pipeline.verify import verify
 from activation_dagster.pipeline.watch import batch_sums, totals
+from activation_dagster.registry.arrival import ArrivalJudge
+from activation_dagster.registry.loading import load_contracts
 from activation_dagster.sources.collector.lines import Arrival, landing_line
 from activation_dagster.state.engine import open_state
-from tests.pipeline.small_shop import NOW, bad_price, buyer, land, places_at, purchase, work
+from tests.pipeline.small_shop import (
+    NOW,
+    REPOSITORY,
+    bad_price,
+    buyer,
+    choice,
+    identify,
+    land,
+    places_at,
+    purchase,
+    work,
+)
 
 ARRIVAL = Arrival(received_at="2025-09-18T10:11:00.000Z", made_id="made", source="web")
 
@@ -118,6 +134,21 @@ def test_a_shed_event_is_in_no_table_but_as_received_and_a_lake_that_is_rebuilt_
     assert found.damaged
     assert found.is_sound
     assert (totals(places).received, totals(places).accepted, totals(places).shed) == (2, 1, 1)
+
+
+def test_what_may_say_a_no_or_cannot_be_read_must_not_be_shed_whatever_its_contract_says(tmp_path: Path) -> None:
+    contracts = tmp_path / "contracts"
+    shutil.copytree(REPOSITORY / "contracts", contracts)
+    for slug in ("consent_preference_updated", "product_purchased"):
+        about = contracts / "events" / slug / "contract.yaml"
+        about.write_text(about.read_text().replace("criticality: critical", "criticality: best_effort"))
+    judge = ArrivalJudge(load_contracts(contracts, environment="demo"))
+    assert judge.criticality(purchase("ann")) is Criticality.BEST_EFFORT
+    assert judge.criticality(choice("ann", marketing_email=False)) is None
+    assert judge.criticality({**purchase("ann"), "userId": 5}) is None
+    assert judge.criticality({"type": "page", "anonymousId": "a"}) is Criticality.BEST_EFFORT
+    assert judge.criticality(identify("ann")) is Criticality.CRITICAL
+    assert judge.criticality({**purchase("ann"), "event": "Nobody Promised"}) is Criticality.STANDARD
 
 
 def test_who_asks_why_nothing_was_decided_is_told_of_what_was_shed(places: Places) -> None:

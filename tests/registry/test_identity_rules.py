@@ -21,6 +21,7 @@ from activation_dagster.domain.identifiers import (
     Window,
     Winner,
 )
+from activation_dagster.domain.traits import TraitPolicy, TraitRule
 from activation_dagster.errors import ContractsInvalid
 from activation_dagster.registry.identity_rules import load_rules
 from activation_dagster.registry.loading import load_contracts
@@ -52,6 +53,10 @@ WHOLE: dict[str, Any] = {
         },
     },
     "rules": {"winner": "largest", "maximum_cluster": 50, "on_conflict": "quarantine"},
+    "traits": {
+        "default": {"source_priority": ["crm", "web"]},
+        "policies": {"city": "most_frequent", "joined": "first", "plan": "latest"},
+    },
 }
 
 
@@ -82,6 +87,19 @@ def test_everything_a_contract_says_of_a_kind_is_read(tmp_path: Path) -> None:
     assert phone.normalise == (Replace(pattern="^00", by="+"), Phone(region="DE"))
     assert (phone.strength, phone.time_to_live, phone.limit) == (Strength.WEAK, timedelta(days=30), 5)
     assert phone.read("0049 151 12345678") == phone.read("0151/12345678") == "+4915112345678"
+
+
+def test_the_policy_of_each_trait_is_read(tmp_path: Path) -> None:
+    traits = loaded(tmp_path, WHOLE).traits
+    assert traits.default == TraitRule(policy=TraitPolicy.SOURCE_PRIORITY, sources=("crm", "web"))
+    assert {name: rule.policy.value for name, rule in traits.named.items()} == {
+        "city": "most_frequent",
+        "joined": "first",
+        "plan": "latest",
+    }
+    assert [traits.asks(name) for name in ("city", "other", "plan", "$country")] == [True, True, False, False]
+    untold = {name: said for name, said in WHOLE.items() if name != "traits"}
+    assert loaded(tmp_path, untold).traits.ask_nothing
 
 
 def test_what_a_contract_does_not_say_is_as_in_segments_unify() -> None:
@@ -128,6 +146,15 @@ MISTAKES: list[tuple[tuple[str, ...], Any, str, str]] = [
     (("rules", "on_conflict"), "drop", "rules.on_conflict", "drop_weakest"),
     (("rules", "maximum_cluster"), 1, "rules.maximum_cluster", "2"),
     (("rules", "maximum"), 9, "rules.maximum", "Did you mean 'maximum_cluster'?"),
+    (("traits", "defalt"), "first", "traits.defalt", "Did you mean 'default'?"),
+    (("traits", "default"), "frist", "traits.default", "Did you mean 'first'?"),
+    (("traits", "default"), "source_priority", "traits.default", "which source counts most"),
+    (("traits", "default"), {"source_prioriti": ["crm"]}, "traits.default", "Did you mean 'source_priority'?"),
+    (("traits", "policies", "city"), {}, "traits.policies.city", "must be one of"),
+    (("traits", "policies", "city"), {"source_priority": []}, "traits.policies.city.source_priority", "no source"),
+    (("traits", "policies", "city"), {"source_priority": ["a", "a"]}, "traits.policies.city", "twice"),
+    (("traits", "policies", "$country"), "first", "traits.policies.$country", "remove it"),
+    (("traits", "policies", "x" * 81), "first", "traits.policies.x", "rename it"),
 ]
 
 
@@ -149,6 +176,7 @@ def test_all_mistakes_of_a_contract_are_told_at_once(tmp_path: Path) -> None:
     content["kinds"]["email"]["strength"] = "strng"
     content["kinds"]["phone"]["paths"] = ["phone"]
     content["rules"]["winner"] = "eldest"
+    content["traits"]["default"] = "newest"
     with pytest.raises(ContractsInvalid) as refused:
         loaded(tmp_path, content)
     assert [fault.path for fault in refused.value.faults] == [
@@ -156,6 +184,7 @@ def test_all_mistakes_of_a_contract_are_told_at_once(tmp_path: Path) -> None:
         "kinds.phone.paths.0",
         "kinds.user_id.limit",
         "rules.winner",
+        "traits.default",
     ]
 
 
@@ -163,6 +192,21 @@ def test_the_example_contract_is_sound_when_it_is_laid_over_the_contracts(tmp_pa
     shutil.copytree(REPOSITORY / "contracts", tmp_path / "contracts")
     shutil.copytree(REPOSITORY / "deploy" / "examples" / "git_authors", tmp_path / "contracts", dirs_exist_ok=True)
     assert load_contracts(tmp_path / "contracts", environment="demo").identity.version == "git-authors-v1"
+
+
+def test_a_policy_names_sources_and_traits_that_there_are(tmp_path: Path) -> None:
+    root = shutil.copytree(REPOSITORY / "contracts", tmp_path / "contracts")
+    said = yaml.safe_load((root / "identity.yaml").read_text())
+    said["traits"] = {"default": {"source_priority": ["archive", "shopp"]}, "policies": {"citty": "first"}}
+    (root / "identity.yaml").write_text(yaml.safe_dump(said, sort_keys=False))
+    about = root / "events" / "identify" / "contract.yaml"
+    about.write_text(about.read_text() + "undeclared: drop\n")
+    with pytest.raises(ContractsInvalid) as refused:
+        load_contracts(root, environment="demo")
+    told = {fault.path: fault.sentence for fault in refused.value.faults if fault.file == "identity.yaml"}
+    assert set(told) == {"traits.default.source_priority.1", "traits.policies.citty"}
+    assert "Did you mean 'shop'?" in told["traits.default.source_priority.1"]
+    assert "does not declare" in told["traits.policies.citty"]
 
 
 # -- properties that event contracts mark -----------------------------------------------------------------------------

@@ -135,9 +135,16 @@ def put_known(
     )
     engine.put(
         "known_traits",
-        {"profile_id": "VARCHAR", "trait": "VARCHAR", "seq": "BIGINT", "value": "VARCHAR", "set_at": "BIGINT"},
-        [(who, trait, seq, json.dumps(value), set_at) for who, trait, seq, value, set_at in traits],
+        {
+            **dict.fromkeys(("profile_id", "trait"), "VARCHAR"),
+            "seq": "BIGINT",
+            "value": "VARCHAR",
+            "set_at": "BIGINT",
+            "event_id": "VARCHAR",
+        },
+        [(who, trait, seq, json.dumps(value), set_at, f"{seq}:{who}") for who, trait, seq, value, set_at in traits],
     )
+    engine.put("chosen_traits", dict.fromkeys(("profile_id", "trait", "value"), "VARCHAR"), [])
     engine.make("known_traits", "select * replace (json(value)::varchar as value) from known_traits")
     engine.compute("consent/current_traits")
 
@@ -145,8 +152,8 @@ def put_known(
 def newest_traits(engine: Engine, heads: dict[str, str]) -> dict[str, dict[str, Any]]:
     """The newest value of each trait over all that a profile ever was, by plain sorting."""
     found: dict[str, dict[str, Any]] = {head: {} for head in heads.values()}
-    rows = engine.rows("select profile_id, trait, value, set_at, seq from known_traits")
-    for who, trait, value, _, _ in sorted(rows, key=lambda row: (row[3], row[4], row[2])):
+    rows = engine.rows("select profile_id, trait, value, set_at, seq, event_id from known_traits")
+    for who, trait, value, *_ in sorted(rows, key=lambda row: row[3:]):
         found[heads[who]][trait] = json.loads(value)
     return found
 

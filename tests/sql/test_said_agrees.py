@@ -73,7 +73,7 @@ def put_speaking(engine: Engine, events: Sequence[tuple[dict[str, Any], str, dat
     engine.make(
         "speaking_events",
         f"""
-        select ordinal, ordinal::varchar as event_id, '{contract}' as contract, 'v1' as contract_version, profile_id,
+        select ordinal, ordinal::varchar as event_id, 'web' as source, '{contract}' as contract, 'v1' as contract_version, profile_id,
             occurred_at::timestamp as occurred_at, timestamp '2026-03-01 10:15:30' as received_at, e.type as event_type,
             e.properties, e.traits, e.context
         from (select *, json_transform(line, '{{"type": "VARCHAR", {SECTIONS[1:-1]}}}') as e from lines)

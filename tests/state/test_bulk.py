@@ -8,12 +8,13 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, func, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from activation_dagster.state import bulk
-from activation_dagster.state.bulk import insert_in_chunks, insert_new, select_in, update_by_key
+from activation_dagster.state.bulk import insert_in_chunks, insert_new, insert_table_in_chunks, select_in, update_by_key
 from activation_dagster.state.engine import State
 from activation_dagster.state.sequence import next_seq
 from activation_dagster.state.tables import halts, identifiers, sends
@@ -73,6 +74,27 @@ def test_a_row_with_a_missing_value_is_an_error_and_not_dropped(state: State, co
     assert address not in "".join(traceback.format_exception(raised.value))
     with state.read() as connection:
         assert connection.execute(select(func.count()).select_from(loaded)).scalar_one() == 0
+
+
+@SIZES
+def test_an_arrow_table_comes_back_as_it_went_in_and_what_stands_wins(state: State, count: int) -> None:
+    odd = ["", "a\tb", 'quoted "x"', "line\nbreak\r", "back\\slash", "ü 🙂", "\\N", "%s ? :x", ",", "null"]
+    rows = pa.table(
+        {
+            "key": pa.array([n.to_bytes(16, "big") for n in range(count)], type=pa.binary()),
+            "kind": ["email"] * count,
+            "value": [f"{odd[n % len(odd)]}{n // len(odd) or ''}" for n in range(count)],
+            "profile_id": [f"p{n}" for n in range(count)],
+            "event_id": [odd[n % len(odd)] for n in range(count)],
+            "seen_at": pa.array(range(count), type=pa.int64()),
+        }
+    )
+    assert insert_table_in_chunks(state, identifiers, rows, {"seq": 7}, max_rows=1_000) == count
+    assert insert_table_in_chunks(state, identifiers, rows, {"seq": 8}) == 0
+    with state.read() as connection:
+        found = sorted(tuple(row) for row in connection.execute(select(identifiers)))
+    assert [row[4] for row in found] == [7] * count
+    assert [(*row[:4], *row[5:]) for row in found] == [tuple(row.values()) for row in rows.to_pylist()]
 
 
 @SIZES

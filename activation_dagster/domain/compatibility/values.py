@@ -39,7 +39,9 @@ def _type_verb(pair: Pair) -> Verb:
 
 
 def _types(schema: Schema) -> str:
-    return " or ".join(schema.get("type", [])) or "anything"
+    """The types that a schema says, or the words that say something of it instead."""
+    words = [word for word in ("allOf", "anyOf", "oneOf", "not", "enum", "const") if schema.get(word) is not None]
+    return " or ".join(schema.get("type", [])) or (f"said by {' and '.join(words)}" if words else "anything")
 
 
 def _type_finder(verb: Verb) -> Callable[[Pair], Iterator[Finding]]:

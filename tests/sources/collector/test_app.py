@@ -137,6 +137,16 @@ def test_the_key_may_come_in_each_way_that_sdks_send_it(
     assert_taken(client.post("/v1/batch", json={"batch": [event()], **body}, headers=headers))
 
 
+@pytest.mark.parametrize("token", ["token", "eyJhbGciOiJSUzI1NiJ9.e30.c2ln", f"{KEY}:"])
+@pytest.mark.parametrize("path", ["batch", "import", "b"])
+def test_a_bearer_token_never_refuses_a_body_that_names_its_key(client: httpx.Client, path: str, token: str) -> None:
+    """Server SDKs with OAuth send both; the token is for Segment, and the key says whose events these are."""
+    headers = {"authorization": f"Bearer {token}"}
+    assert_taken(client.post(f"/v1/{path}", json={"batch": [event()], "writeKey": KEY}, headers=headers))
+    assert_taken(client.post(f"/v1/{path}", json={"batch": [event(writeKey=KEY)]}, headers=headers))
+    assert_refused(client.post(f"/v1/{path}", json={"batch": [event()]}, headers=headers), 401, "invalid_write_key")
+
+
 def test_the_key_may_stand_behind_the_batch_or_inside_an_event(client: httpx.Client) -> None:
     inside = event(writeKey=KEY)
     assert_taken(client.post("/v1/b", content=json.dumps({"batch": [event()], "writeKey": KEY})))
@@ -276,6 +286,19 @@ def test_the_verdict_is_stamped(running: Running, client: httpx.Client) -> None:
     purchase = event(event=_purchase())
     client.post("/v1/track", json=purchase, headers={"authorization": basic(NARROW_KEY)})
     assert running.sealed(purchase["messageId"])["collector"]["verdict"] == "source_not_allowed"
+
+
+def test_a_retired_version_and_one_that_is_not_published_are_refused_here_too(tmp_path: Path) -> None:
+    settings = settings_under(tmp_path)
+    about = settings.contracts / "events" / "bad_debt_adjusted" / "contract.yaml"
+    about.write_text(about.read_text() + "lifecycle: retired\n")
+    retired = event(event="Bad Debt Adjusted", properties={})
+    unpublished = event(event=_purchase(), context={"protocols": {"event_version": "v9"}})
+    with in_a_thread(settings) as own, httpx.Client(base_url=own.url, timeout=60) as client:
+        for one in (retired, unpublished):
+            assert_taken(client.post("/v1/track", json=one, headers={"authorization": basic(KEY)}))
+        assert own.sealed(retired["messageId"])["collector"]["verdict"] == "contract_not_active"
+        assert own.sealed(unpublished["messageId"])["collector"]["verdict"] == "unknown_version"
 
 
 def _purchase() -> str:

@@ -156,6 +156,30 @@ def test_a_full_disk_is_503_until_there_is_room_and_loses_nothing(tmp_path: Path
     assert load.missing(landed_ids(running)) == set()
 
 
+def test_a_disk_that_becomes_read_only_is_503_until_it_may_be_written_again(tmp_path: Path, tiny_disk: Path) -> None:
+    settings = settings_under(tmp_path).model_copy(update={"home": tiny_disk})
+    load = Load()
+    with in_a_thread(settings) as running, httpx.Client(base_url=running.url, timeout=60, headers=AUTHORIZED) as client:
+        assert client.post("/v1/batch", content=batch_of(["first"])).status_code == 200
+        load.acknowledged.add("first")
+        until(lambda: not running.open_files())  # a file that is written to would keep the disk writable
+        until(lambda: _remounted(tiny_disk, "ro"))
+        try:
+            refused = until(lambda: _refused(client, load))
+            assert (refused.json()["code"], int(refused.headers["retry-after"]) >= 1) == ("unavailable", True)
+            assert client.get("/health/ready").status_code == 503
+        finally:
+            until(lambda: _remounted(tiny_disk, "rw"))
+        until(lambda: client.get("/health/ready").status_code == 200)  # by itself
+        assert client.post("/v1/batch", content=batch_of(["last"])).status_code == 200
+        load.acknowledged.add("last")
+    assert load.missing(landed_ids(running)) == set()
+
+
+def _remounted(where: Path, how: str) -> bool:
+    return subprocess.run(["mount", "-o", f"remount,{how}", str(where)], capture_output=True).returncode == 0
+
+
 def _fill(ballast: Path) -> None:
     with ballast.open("wb", buffering=0) as file, suppress(OSError):
         while True:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0008"
-down_revision = "0007"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
@@ -110,6 +110,23 @@ FORMER: dict[str, tuple[tuple[str, ...], dict[str, sa.types.TypeEngine[Any]], tu
             "value": TEXT(),
             "set_at": BIG(),
             "event_id": _text(80),
+        },
+        (),
+    ),
+    "trait_sayings": (
+        ("profile_id", "trait", "seq", "source", "value_key"),
+        {
+            "profile_id": _text(40),
+            "trait": _text(80),
+            "seq": BIG(),
+            "source": _text(80),
+            "value_key": KEY(16),
+            "value": TEXT(),
+            "times": BIG(),
+            "first_at": BIG(),
+            "first_event": _text(80),
+            "last_at": BIG(),
+            "last_event": _text(80),
         },
         (),
     ),

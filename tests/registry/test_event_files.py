@@ -290,3 +290,46 @@ def test_examples_of_a_version_that_does_not_exist_are_a_mistake(contracts: Path
     written(contracts)
     shutil.copy(contracts / FOLDER / "v1.examples.yaml", contracts / FOLDER / "v2.examples.yaml")
     assert faults(contracts) == ["v2.examples.yaml: is of a version 'v2' that does not exist."]
+
+
+@pytest.mark.parametrize("name", ["unknown_event", "envelope"])
+def test_no_event_is_named_as_what_is_no_events_contract(contracts: Path, name: str) -> None:
+    shutil.copytree(contracts / "events" / "page", contracts / "events" / name)
+    assert any(one.startswith(f"events/{name}: has a name that means something else") for one in faults(contracts))
+
+
+# -- defaults ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        ({"type": "string", "format": "email", "identifier": "email", "default": "a@b.example"}, "as one person"),
+        ({"type": "array", "items": {"type": "string", "default": "a"}}, "x.items.default: would never be taken"),
+        (
+            {"type": "object", "properties": {"a": {"type": "string", "default": "b"}}, "required": ["a"]},
+            "properties.x.properties.a.default: would never be taken, because the property is required",
+        ),
+        ({"type": "object", "properties": {"a": {"type": "number", "default": "b"}}}, "x.properties.a.default: breaks"),
+    ],
+)
+def test_a_default_that_could_never_be_taken_is_a_mistake(contracts: Path, said: dict[str, Any], fault: str) -> None:
+    found = faults(written(contracts, version=with_property("x", **said)))
+    assert any(fault in one for one in found), found
+
+
+def test_a_required_property_has_no_default(contracts: Path) -> None:
+    version = with_property("x", type="string", default="a")
+    found = faults(written(contracts, version=version | {"required": ["order_id", "x"]}))
+    assert any("properties.x.default: would never be taken" in one for one in found), found
+
+
+@pytest.mark.parametrize("call", ["identify", "group"])
+def test_a_trait_has_no_default_because_silence_says_nothing_of_a_person(contracts: Path, call: str) -> None:
+    """Else a call that does not mention a plan would set it back to what somebody starts with."""
+    inner = {"type": "array", "items": {"type": "object", "properties": {"y": {"type": "string", "default": "a"}}}}
+    version = {"event_name": call, "version": "v1", "properties": {"x": {"type": "string", "default": "a"}, "z": inner}}
+    shutil.rmtree(contracts / "events" / "identify")
+    found = faults(written(contracts, about=ABOUT | {"call": call}, version=VERSION | version | {"required": []}))
+    told = [one for one in found if "is a default that nobody fills in" in one]
+    assert [one.split(": ")[1] for one in told] == ["properties.x.default", "properties.z.items.properties.y.default"]
