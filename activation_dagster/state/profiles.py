@@ -28,7 +28,8 @@ def add_traits(state: State, rows: Iterable[TraitRow]) -> int:
 
 def add_sayings(state: State, rows: Iterable[SayingRow]) -> int:
     """Add what a batch's events said of traits whose policy asks for it; what stands wins."""
-    return insert_in_chunks(state, trait_sayings, [column.name for column in trait_sayings.columns], rows)
+    columns = [column.name for column in trait_sayings.columns if column.name != "known_seq"]
+    return insert_in_chunks(state, trait_sayings, columns, rows)
 
 
 def add_activity(state: State, rows: Iterable[ActivityRow]) -> int:

@@ -159,6 +159,7 @@ def write_contract(root: Path, name: str) -> None:
     """Put one of the identity contracts into a contracts folder, under a version of its name."""
     contract = yaml.safe_load((REPOSITORY / "contracts" / "identity.yaml").read_text(encoding="utf-8"))
     CONTRACTS[name](contract)
+    contract["traits"] = {"default": "latest", "policies": {"first_name": "most_frequent"}}
     contract["version"] = name.replace(" ", "_")
     (root / "identity.yaml").write_text(yaml.safe_dump(contract, sort_keys=False), encoding="utf-8")
 
