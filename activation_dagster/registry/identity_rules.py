@@ -28,8 +28,10 @@ from activation_dagster.domain.identifiers import (
 from activation_dagster.domain.patterns import fault_of_pattern
 from activation_dagster.errors import ContractsInvalid, Fault
 from activation_dagster.registry.files import read_partly, suggestion
+from activation_dagster.registry.reading import Reading
 from activation_dagster.registry.shapes import NAME, IdentityFile
 
+FILE = "identity.yaml"
 ENVELOPE = ("userId", "anonymousId", "previousId")
 SECTIONS = ("properties", "traits", "context")
 
@@ -37,6 +39,19 @@ Tell = Callable[[str, str], None]
 """Takes a path inside the file and a sentence saying what to do."""
 
 E = TypeVar("E", bound=StrEnum)
+
+
+def read_identity(reading: Reading) -> IdentityRules | None:
+    """The rules of contracts/identity.yaml; None where nothing of it can be read."""
+    shape = reading.read(reading.root / FILE, IdentityFile)
+    if shape is None:
+        return None
+    rules = rules_of(shape, FILE, reading.faults)
+    reading.owner(FILE, rules.owner)
+    for kind in rules.kinds:
+        if kind.owner != rules.owner:
+            reading.known(FILE, f"kinds.{kind.name}.owner", "owner", kind.owner, reading.owners, "in owners.yaml")
+    return rules
 
 
 def rules_of(shape: IdentityFile, name: str, faults: list[Fault]) -> IdentityRules:

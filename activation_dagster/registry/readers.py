@@ -1,7 +1,7 @@
 """Readers that would never find anything: of what a contract does not declare and takes out, or lets wait for it.
 
 Under `undeclared: keep` a trait that nobody declares may be read; what workflows and audiences read of a track event
-must be declared under every policy, because a misspelt name would be read for ever (`loading.py` tells that).
+must be declared under every policy, because a misspelt name would be read for ever (told where these are read).
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from activation_dagster.domain.audiences import Audience
 from activation_dagster.domain.consent import ConsentRules
 from activation_dagster.domain.workflows import Workflow
 from activation_dagster.lake.engine import Engine
-from activation_dagster.pipeline.consent import _put_promises, put_batch
 from activation_dagster.pipeline.decide import _put_workflows
+from activation_dagster.pipeline.promises import put_batch, put_promises
 from activation_dagster.registry.contract_set import ContractSet
 from activation_dagster.registry.loading import load_contracts
 
@@ -54,7 +54,7 @@ class Promised:
         )
         run: Any = self
         if audiences is not None or consent is not None:
-            _put_promises(run)
+            put_promises(run)
         if workflows is not None:
             _put_workflows(run)
 

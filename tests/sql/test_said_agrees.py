@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from activation_dagster.lake.engine import Engine
 from activation_dagster.lake.paths import json_at, text_at
+from activation_dagster.pipeline.additions import make_new_traits
 from activation_dagster.pipeline.choices import make_new_choices
-from activation_dagster.pipeline.consent import _new_traits
 from tests.domain.plain_job import at
 from tests.sql.promised import SQL, Promised, contracts_today
 
@@ -124,7 +124,7 @@ def test_traits_in_bulk_are_what_identify_calls_say(
 ) -> None:
     put_speaking(promised.engine, events, contract="identify")
     run: Any = promised
-    _new_traits(run)
+    make_new_traits(run)
     rows = promised.engine.rows("select profile_id, trait, value from new_traits")
     assert {(who, trait): json.loads(value) for who, trait, value in rows} == plain_traits(events)
     assert len(rows) == len({row[:2] for row in rows})
