@@ -37,8 +37,9 @@ $(STAMP): $(LOCK) pyproject.toml
 demo: $(STAMP) ## the main job, end to end [DATA=folder [ALL=1]] [STATE=postgres] [SHORT=1]
 	@$(BIN)/activation demo $(if $(DATA),--data "$(DATA)") $(if $(ALL),--all) $(if $(STATE),--state "$(STATE)") $(if $(SHORT),--short)
 
+# A file is run by one process, so that what its tests share is made once. No more than eight: each has a PostgreSQL.
 test: $(STAMP) ## all tests but those on real data, on an S3 server and with foreign SDKs
-	@$(BIN)/pytest -m "not real_data and not archives and not clients"
+	@$(BIN)/pytest -m "not real_data and not archives and not clients" --numprocesses logical --maxprocesses 8 --dist loadfile
 
 # The folder is looked at before anything is built, and a folder without tests that read it fails (pytest's exit code 5).
 test-real: ## the tests on real data, DATA=folder
