@@ -26,7 +26,7 @@ class CodedSets:
     `set_no`: of each set its first event's ordinal. `set_of` and `code_of` have an entry for each identifier of each
     set, sorted by set, then priority. `identifiers`: an Arrow table of (kind, value, key), a row an identifier, by
     number. `kind_of`: of each identifier the place of its kind. `is_whole`: of each set whether none of its values
-    names nobody.
+    names nobody. `raws`: an Arrow table of (kind, raw, number), a row a distinct value as it came that names somebody.
     """
 
     set_no: Numbers
@@ -35,6 +35,7 @@ class CodedSets:
     kind_of: Numbers
     is_whole: npt.NDArray[np.bool_]
     identifiers: Any
+    raws: Any
 
 
 def coded_sets(engine: Engine, rules: IdentityRules) -> CodedSets:
@@ -46,6 +47,7 @@ def coded_sets(engine: Engine, rules: IdentityRules) -> CodedSets:
     is_whole = np.ones(sets, dtype=np.bool_)
     kinds: list[Any] = []
     values: list[Any] = []
+    raws: list[Any] = []
     known = 0
     for place, kind in enumerate(rules.kinds):
         raw = pc.dictionary_encode(table.column(place + 1).combine_chunks())
@@ -58,10 +60,20 @@ def coded_sets(engine: Engine, rules: IdentityRules) -> CodedSets:
         known += len(read.dictionary)
         kinds.append(np.full(len(read.dictionary), place, dtype=np.int64))
         values.append(read.dictionary)
+        named = np.flatnonzero(number >= 0)
+        raws.append(
+            pa.table(
+                {
+                    "kind": pa.repeat(kind.name, len(named)),
+                    "raw": raw.dictionary.take(pa.array(named)),
+                    "number": pa.array(number[named]),
+                }
+            )
+        )
     set_of, places = np.nonzero(codes >= 0)
     kind_of = np.concatenate(kinds)
-    named = pa.array([kind.name for kind in rules.kinds]).take(pa.array(kind_of))
-    identifiers = pa.table({"kind": named, "value": pa.chunked_array(values, type=pa.string())})
+    kinds_named = pa.array([kind.name for kind in rules.kinds]).take(pa.array(kind_of))
+    identifiers = pa.table({"kind": kinds_named, "value": pa.chunked_array(values, type=pa.string())})
     return CodedSets(
         set_no=table.column(0).to_numpy(),
         set_of=set_of,
@@ -69,6 +81,7 @@ def coded_sets(engine: Engine, rules: IdentityRules) -> CodedSets:
         kind_of=kind_of,
         is_whole=is_whole,
         identifiers=identifiers.append_column("key", _of_each(engine, identifiers, "unhex(md5(text))")),
+        raws=pa.concat_tables(raws),
     )
 
 
@@ -115,9 +128,11 @@ def arrivals_of(engine: Engine, set_no: Numbers) -> tuple[Any, Numbers]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownPeople:
     """What state knows of coded sets. `people`: an Arrow array of today's profiles, by number; `holder_of`: of each
-    identifier who has it, or -1; `held`: a row a person, a column a kind, how many identifiers state has of them."""
+    identifier who has it, or -1; `held`: a row a person, a column a kind, how many identifiers state has of them;
+    `owners`: an Arrow array, of each identifier the profile that state has it under, or null."""
 
     people: Any
+    owners: Any
     holder_of: Numbers
     held: Numbers
 
@@ -141,7 +156,10 @@ def known_people(
     if not parts:
         nobody = np.full(len(coded.kind_of), -1, dtype=np.int64)
         return KnownPeople(
-            people=pa.array([], type=pa.string()), holder_of=nobody, held=np.zeros((0, len(kinds)), dtype=np.int64)
+            people=pa.array([], type=pa.string()),
+            owners=pa.nulls(len(nobody), pa.string()),
+            holder_of=nobody,
+            held=np.zeros((0, len(kinds)), dtype=np.int64),
         )
     known = pa.concat_tables(parts)
     profiles = pc.dictionary_encode(known.column("profile").combine_chunks())
@@ -170,6 +188,7 @@ def known_people(
     )
     return KnownPeople(
         people=today.dictionary.take(pa.array(asked)),
+        owners=profiles.take(at),
         holder_of=np.where(holder_of >= 0, number[holder_of], -1),
         held=held.astype(np.int64).reshape(len(asked), len(kinds)),
     )

@@ -60,7 +60,7 @@ def _make_standing(run: BatchRun) -> None:
     """Make `standing_links`: offered identifiers that the ledger does not tell of, and whether they were known.
 
     Known is what stands on the event's own profile and was attached by another event: what an event attaches itself,
-    the ledger must tell of.
+    the ledger must tell of. What state was seen to know before a large batch (`known_values`) is not looked up again.
     """
     engine, kinds = run.engine, {kind.name: kind for kind in run.contracts.identity.kinds}
     engine.make(
@@ -68,7 +68,12 @@ def _make_standing(run: BatchRun) -> None:
         "select o.event_id, o.kind, o.raw from offered_links as o "
         "anti join ledger_links as l on l.event_id = o.event_id and l.kind = o.kind",
     )
-    values = engine.connection.execute("select distinct kind, raw from silent_links")
+    if not engine.has("known_values"):
+        engine.put("known_values", dict.fromkeys(("kind", "raw", "owner"), "VARCHAR"), [])
+    values = engine.connection.execute(
+        "select distinct kind, raw from silent_links as s "
+        "anti join known_values as k on k.kind = s.kind and k.raw = s.raw"
+    )
     found: list[tuple[str, str, str, str]] = []
     with run.places.state.read() as connection:
         held = then(connection, identifiers, run.position).c
@@ -86,7 +91,8 @@ def _make_standing(run: BatchRun) -> None:
         "standing_owners",
         "select s.event_id, s.kind, v.owner, v.event_id as attached_by, r.profile_id from silent_links as s "
         "join resolved_events as r on r.event_id = s.event_id "
-        "left join standing_values as v on v.kind = s.kind and v.raw = s.raw",
+        "left join (select * from standing_values union all by name select kind, raw, owner from known_values) as v "
+        "on v.kind = s.kind and v.raw = s.raw",
     )
     # few owners are not themselves the profile of the event: only theirs is looked up
     others = engine.texts("select distinct owner from standing_owners where owner <> profile_id")
@@ -96,7 +102,8 @@ def _make_standing(run: BatchRun) -> None:
     engine.make(
         "standing_links",
         "select s.event_id, s.kind, "
-        "coalesce(coalesce(t.profile_id, s.owner) = s.profile_id and s.attached_by <> s.event_id, false) as is_known "
+        "coalesce(coalesce(t.profile_id, s.owner) = s.profile_id, false) "
+        "and s.attached_by is distinct from s.event_id as is_known "
         "from standing_owners as s left join owners_today as t on t.owner = s.owner",
     )
     engine.forget("silent_links", "standing_values", "standing_owners", "owners_today")

@@ -14,25 +14,30 @@ from activation_dagster.state.adjudications import separated_keys
 
 if TYPE_CHECKING:
     from activation_dagster.domain.components import Offers
-    from activation_dagster.lake.identity_sets import CodedSets
+    from activation_dagster.lake.identity_sets import CodedSets, KnownPeople
     from activation_dagster.lake.settled_sets import SettledSets
 
 
 def settle_sets(run: BatchRun) -> SettledSets:
-    """Settle what can be settled of `identifier_sets`, against the graph as it stood before the batch."""
+    """Settle what can be settled of `identifier_sets`, against the graph as it stood before the batch.
+
+    Makes `known_values`: (kind, raw, owner) of each value as it came that state knew, with the profile it stands on.
+    """
     from activation_dagster.domain.components import settle  # here: only large batches need numpy and pyarrow
     from activation_dagster.lake.identity_sets import coded_sets
     from activation_dagster.lake.settled_sets import settled_sets
 
     rules = run.contracts.identity
     coded = coded_sets(run.engine, rules)
-    offers, people = _offers(run, coded)
+    offers, known = _offers(run, coded)
+    owners = known.owners.take(coded.raws.column("number"))
+    run.engine.lend("known_values", coded.raws.append_column("owner", owners).filter(owners.is_valid()))
     settled = settle(rules, offers)
-    return settled_sets(run.engine, rules, coded=coded, offers=offers, people=people, settled=settled)
+    return settled_sets(run.engine, rules, coded=coded, offers=offers, people=known.people, settled=settled)
 
 
-def _offers(run: BatchRun, coded: CodedSets) -> tuple[Offers, Any]:
-    """The coded sets beside what state knew of them before the batch, and the profiles of its people by number."""
+def _offers(run: BatchRun, coded: CodedSets) -> tuple[Offers, KnownPeople]:
+    """The coded sets beside what state knew of them before the batch, and that itself."""
     import numpy as np
 
     from activation_dagster.domain.components import Numbers, Offers
@@ -62,4 +67,4 @@ def _offers(run: BatchRun, coded: CodedSets) -> tuple[Offers, Any]:
         held=known.held,
         ages=ages,
     )
-    return offers, known.people
+    return offers, known
