@@ -14,6 +14,7 @@ from activation_dagster.defs.checks import OF_BATCHES, Verdict
 from activation_dagster.defs.findings import look
 from activation_dagster.domain.batches import Provenance
 from activation_dagster.domain.identifiers import Identifier, profile_id
+from activation_dagster.pipeline import resolve
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.plan import plan_batch
@@ -128,7 +129,20 @@ def test_what_breaks_an_invariant_of_identity_fails_its_blocking_check_and_its_s
     assert {(send.status.value, send.reason) for send in ledger(places)} <= {("held", "check_failed")}
 
 
-def test_what_is_sound_passes_every_check_and_each_link_is_counted(tmp_path: Path, state: State) -> None:
+@pytest.mark.parametrize("breaking", [lose_a_link, invent_a_link])
+def test_a_link_that_is_lost_or_invented_is_seen_in_a_batch_that_is_settled_at_once(
+    tmp_path: Path, state: State, breaking: Breaking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolve, "SETTLED_FROM_SETS", 1)
+    verdicts, _ = worked(tmp_path, state, breaking)
+    assert not verdicts["link_accounting"].passed
+
+
+@pytest.mark.parametrize("settled_from", [1, resolve.SETTLED_FROM_SETS])
+def test_what_is_sound_passes_every_check_and_each_link_is_counted(
+    tmp_path: Path, state: State, settled_from: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolve, "SETTLED_FROM_SETS", settled_from)
     verdicts, places = worked(tmp_path, state, nothing)
     assert all(verdict.passed for verdict in verdicts.values())
     numbers = verdicts["link_accounting"].numbers
