@@ -15,6 +15,7 @@ from activation_dagster.pipeline.identity_retelling import FACTS, Retelling, Ret
 from activation_dagster.pipeline.identity_world import World
 from activation_dagster.pipeline.places import Places
 from activation_dagster.state.bulk import select_in
+from activation_dagster.state.conflicts import conflicts_by_closing
 from activation_dagster.state.consent import record_id
 from activation_dagster.state.former import then
 from activation_dagster.state.instants import instant
@@ -24,7 +25,6 @@ from activation_dagster.state.tables import (
     companions,
     consent_records,
     identifiers,
-    identity_conflicts,
     links,
     profile_redirects,
     profiles,
@@ -162,7 +162,7 @@ def _plain(row: Iterable[Any]) -> Row:
 def _settled(places: Places, history: History, world: World) -> list[str]:
     """Events that wait because of a conflict, and would be somebody's."""
     with places.state.read() as connection:
-        waiting = list(connection.execute(select(identity_conflicts.c.event_id)).scalars())
+        waiting, _ = conflicts_by_closing(connection)
     if not waiting:
         return []
     history.engine.put("waiting_conflicts", {"event_id": "VARCHAR"}, [(one,) for one in waiting])

@@ -7,7 +7,7 @@ choices, memberships and decisions come out as if nobody had ever been taken for
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.validate import compute_validated
 from activation_dagster.state.batches import looked_at_until
 from activation_dagster.state.bulk import insert_new
+from activation_dagster.state.conflicts import conflicts_by_closing
 from activation_dagster.state.engine import State, open_scratch
 from activation_dagster.state.fencing import FencedState
 from activation_dagster.state.former import add_rows
@@ -95,7 +96,9 @@ class Retelling:
 def retell(places: Places, history: History, world: World, telling: Retelling, *, beat: Callable[[], None]) -> Retold:
     """Tell again what concerns some people, from landing; `beat` is called before each batch."""
     retold = Retold()
-    touched = _put_events(history, world, telling.heads)
+    with places.state.read() as connection:
+        _, closed = conflicts_by_closing(connection)
+    touched = _put_events(history, world, telling.heads, left_out=closed)
     waiting = list(telling.spoken)
     with _scratch() as scratch:
         _put_people(scratch, history, world, telling)
@@ -150,8 +153,11 @@ def _scratch() -> Generator[State]:
             state.close()
 
 
-def _put_events(history: History, world: World, heads: Collection[str]) -> set[int]:
-    """Make the table `retold_events`: each event of the people, whose it is at its batch's end, and as whom it came."""
+def _put_events(history: History, world: World, heads: Collection[str], *, left_out: Iterable[str]) -> set[int]:
+    """Make the table `retold_events`: each event of the people, whose it is at its batch's end, and as whom it came.
+
+    Left out is what was nobody's and entered again or was dismissed: it would count twice, or against what was said.
+    """
     wanted = frozenset(heads)
     found = [
         (position, ordinal, whose.profile, whose.seen_as)
@@ -161,6 +167,7 @@ def _put_events(history: History, world: World, heads: Collection[str]) -> set[i
     big, text = "BIGINT", "VARCHAR"
     columns = {"position": big, "ordinal": big, "profile_id": text, "seen_as": text}
     history.engine.put("retold_sets", columns, found)
+    history.engine.put("left_out", {"event_id": text}, [(one,) for one in left_out])
     history.engine.put("retold_again", {"position": big, "set_no": big}, sorted(world.again))
     # no temporary table: each batch is told again on a connection of its own to the same database
     history.engine.connection.execute(
@@ -168,7 +175,8 @@ def _put_events(history: History, world: World, heads: Collection[str]) -> set[i
         "select o.position, o.ordinal, o.event_id, s.profile_id, s.seen_as from occurrences as o "
         "left join retold_again as a on a.position = o.position and a.set_no = o.set_no "
         "join retold_sets as s on s.position = o.position "
-        "and s.ordinal = case when a.set_no is null then o.set_no else o.ordinal end"
+        "and s.ordinal = case when a.set_no is null then o.set_no else o.ordinal end "
+        "where o.event_id not in (select event_id from left_out)"
     )
     return {row[0] for row in history.engine.rows("select distinct position from retold_events")}
 

@@ -83,6 +83,15 @@ def all_conflicts(connection: Connection) -> list[WaitingConflict]:
     ]
 
 
+def conflicts_by_closing(connection: Connection) -> tuple[list[str], list[str]]:
+    """The events that were left to nobody: those that wait, and those that entered again or were dismissed."""
+    query = select(identity_conflicts.c.event_id, quarantine_closings.c.event_id).outerjoin(
+        quarantine_closings, quarantine_closings.c.event_id == identity_conflicts.c.event_id
+    )
+    rows = connection.execute(query).all()
+    return [row[0] for row in rows if row[1] is None], [row[0] for row in rows if row[1] is not None]
+
+
 def candidates_of(connection: Connection, event_ids: Sequence[str], *, reveal: bool) -> dict[str, list[Candidate]]:
     """Of some events in conflict: every identifier that could have named somebody, sorted by kind."""
     said = select(identity_conflicts.c.event_id, identity_conflicts.c.told_by)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
@@ -11,13 +12,16 @@ from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import select
 
+from activation_dagster.commands.printing import plain
 from activation_dagster.domain.batches import Provenance
 from activation_dagster.domain.reasons import IncidentKind, QuarantineReason
 from activation_dagster.domain.repairs import Selection
 from activation_dagster.errors import ContractsInvalid
 from activation_dagster.pipeline.contracts_in_force import contracts_today
 from activation_dagster.pipeline.dismissal import dismiss
+from activation_dagster.pipeline.identity_apply import apply_plan, plan_apply
 from activation_dagster.pipeline.people import person_named
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.purge import purge
@@ -29,6 +33,7 @@ from activation_dagster.registry.repairs import read_repair
 from activation_dagster.state.engine import State
 from activation_dagster.state.incidents import list_incidents, resolve
 from activation_dagster.state.quarantine import list_acts
+from activation_dagster.state.tables import activity
 from tests.pipeline.small_shop import (
     NOW,
     Clock,
@@ -245,6 +250,35 @@ def test_a_trigger_that_was_nobodys_is_held_once_when_it_is_somebodys(shop: Plac
     work(shop)
     (send,) = [one for one in ledger(shop) if one.workflow_id == "welcome_back"]
     assert (send.status.value, send.reason) == ("held", "not_live")
+
+
+@pytest.mark.parametrize("is_dismissed", [False, True])
+def test_what_entered_again_or_was_dismissed_is_not_counted_again_when_history_is_adjudicated(
+    shop: Places, is_dismissed: bool
+) -> None:
+    """Under the new rules the event that waited would be Bea's as well, and of its two arrivals the second counts."""
+    one = replace(shop, batch_max_bytes=1)
+    bought = purchase("bea", at=NOW - timedelta(days=1)) | {"context": {"traits": {"email": "ann@shop.test"}}}
+    land_conflict(one, bought)
+    if is_dismissed:
+        dismiss(one, CONFLICT, by="ann", why="A till that was tried.")
+    change_identity(one, rules={"on_conflict": "drop_weakest"})
+    if not is_dismissed:
+        replay(one, CONFLICT, by="ann")
+    work(one)
+    before = _activity(one)
+    assert {(profile, count) for profile, _, count in before} == (set() if is_dismissed else {(BEA, 1)})
+    apply_plan(one, json.loads(json.dumps(plain(plan_apply(one, None)))), by="ann", why="The new rules hold.")
+    assert _activity(one) == before
+    assert len(shown(one, CONFLICT, closed=True)) == 2
+    assert waiting(one) == ()
+
+
+def _activity(shop: Places) -> list[tuple[str, str, int]]:
+    """What is counted of whom: (profile, measure, events), a row a batch."""
+    with shop.state.read() as connection:
+        rows = connection.execute(select(activity.c.profile_id, activity.c.measure, activity.c.event_count))
+        return sorted(tuple(row) for row in rows)
 
 
 # -- dismissed, kept --------------------------------------------------------------------------------------------------
