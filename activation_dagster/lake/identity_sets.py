@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from binascii import unhexlify
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from activation_dagster.domain.identifiers import IdentityRules
 from activation_dagster.lake.engine import Engine
 
 pc: Any = importlib.import_module("pyarrow.compute")  # whose functions are made when it is imported
+
+csv: Any = importlib.import_module("pyarrow.csv")
 
 Numbers = npt.NDArray[np.int64]
 
@@ -143,16 +146,10 @@ exact way."""
 
 
 def known_people(
-    coded: CodedSets,
-    rows: Iterable[Sequence[tuple[bytes, str, str]]],
-    redirects: Mapping[str, str],
-    kinds: Sequence[str],
+    coded: CodedSets, lines: Iterable[str], redirects: Mapping[str, str], kinds: Sequence[str]
 ) -> KnownPeople:
-    """Find the holders of identifiers among rows of (key, kind, profile), and count what those have."""
-    parts = [
-        pa.table(dict(zip(("key", "kind", "profile"), map(pa.array, zip(*some, strict=True)), strict=True)))
-        for some in rows
-    ]
+    """Find the holders of identifiers in texts of many lines, each `key profile kind`; count what they have."""
+    parts = [_read_lines(text) for text in lines if text]
     if not parts:
         nobody = np.full(len(coded.kind_of), -1, dtype=np.int64)
         return KnownPeople(
@@ -172,7 +169,9 @@ def known_people(
     at = pc.index_in(coded.identifiers.column("key"), value_set=known.column("key").combine_chunks())
     place = _numbers(pc.fill_null(at, -1))
     holder_of = np.where(place >= 0, owner_of[place], -1)
-    asked = np.unique(holder_of[holder_of >= 0])  # of everybody, those that the batch is about
+    is_asked = np.zeros(len(today.dictionary), dtype=np.bool_)  # of everybody, those that the batch is about
+    is_asked[holder_of[holder_of >= 0]] = True
+    asked = np.flatnonzero(is_asked)
     number = np.full(len(today.dictionary), -1, dtype=np.int64)
     number[asked] = np.arange(len(asked))
     coded_kinds = pc.dictionary_encode(known.column("kind").combine_chunks())
@@ -192,6 +191,22 @@ def known_people(
         holder_of=np.where(holder_of >= 0, number[holder_of], -1),
         held=held.astype(np.int64).reshape(len(asked), len(kinds)),
     )
+
+
+def _read_lines(text: str) -> Any:
+    """Lines of `key profile kind` as an Arrow table, the key in bytes."""
+    names = ("key", "profile", "kind")
+    read = csv.read_csv(
+        pa.py_buffer(text.encode()),
+        csv.ReadOptions(column_names=names),
+        csv.ParseOptions(delimiter=" ", quote_char=False),
+        csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+    )
+    in_hex = read.column("key").combine_chunks()
+    # every key has the same length, so that all of them are one text in hex
+    in_bytes = pa.py_buffer(unhexlify(in_hex.buffers()[2][: 32 * len(in_hex)]))
+    keys = pa.Array.from_buffers(pa.binary(16), len(in_hex), [None, in_bytes])
+    return read.set_column(0, "key", keys.cast(pa.binary()))
 
 
 def _numbers(values: Any) -> Numbers:

@@ -16,7 +16,7 @@ from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.state import identity as graph_state
 from activation_dagster.state.bulk import select_in
 from activation_dagster.state.former import then
-from activation_dagster.state.tables import identifiers, links
+from activation_dagster.state.tables import identifiers
 
 AT_ONCE = 50_000
 """Identifiers that are looked up in one go, so that a batch of millions does not stand in memory."""
@@ -43,14 +43,12 @@ def account_links(run: BatchRun) -> None:
         "union select v.ordinal from validated_events as v semi join told_events using (event_id)",
     )
     engine.make("offered_links", offered)
-    asked = engine.texts("select distinct event_id from offered_links union select event_id from told_events")
+    segments = engine.texts("select segment_id from segments order by segment_id")
     with run.places.state.read() as connection:
-        told = then(connection, links, run.position).c
-        query = select(told.event_id, told.kind, told.decision).where(told.seq == run.position)
         engine.put(
             "ledger_links",
             {"event_id": "VARCHAR", "kind": "VARCHAR", "decision": "VARCHAR"},
-            select_in(connection, query, told.event_id, asked),
+            graph_state.links_told(connection, segments, position=run.position),
         )
     _make_standing(run)
     engine.forget("looked_at")

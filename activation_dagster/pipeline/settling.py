@@ -45,9 +45,9 @@ def _offers(run: BatchRun, coded: CodedSets) -> tuple[Offers, KnownPeople]:
 
     keys: Any = coded.identifiers.column("key")
     with run.places.state.read() as connection:
-        rows, redirects = graph_state.known_around(connection, keys.to_pylist, up_to_seq=run.position - 1)
+        lines, redirects = graph_state.known_around(connection, keys.to_pylist, up_to_seq=run.position - 1)
         apart = separated_keys(connection, up_to_seq=run.position - 1)
-        known = known_people(coded, rows, redirects, [kind.name for kind in run.contracts.identity.kinds])
+        known = known_people(coded, lines, redirects, [kind.name for kind in run.contracts.identity.kinds])
 
     def ages(clusters: Numbers) -> Sequence[tuple[int, int, str]]:
         asked: list[str] = known.people.take(clusters).to_pylist()

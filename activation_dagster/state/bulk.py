@@ -22,8 +22,9 @@ _Chunk = TypeVar("_Chunk", bound=Sized)
 COPY_FROM_ROWS = 300
 """From how many rows on a COPY into a temporary table is faster on PostgreSQL than single inserts in a pipeline."""
 
-AIM_SECONDS = 0.1
-"""What one chunk should take: SQLite's write lock is held that long, and a person's *no* waits that long."""
+AIM_SECONDS = 0.07
+"""What one chunk should take: SQLite's write lock is held that long, and a person's *no* waits that long. What a chunk
+takes varies by a factor of two and more, and none should take 200 ms."""
 
 FIRST_CHUNK_ROWS = 4_000
 
@@ -49,7 +50,7 @@ def insert_new(connection: Connection, table: Table, columns: Sequence[str], row
 def insert_in_chunks(
     state: State, table: Table, columns: Sequence[str], rows: Iterable[tuple[Any, ...]], *, max_rows: int = 25_000
 ) -> int:
-    """`insert_new` in as many transactions as it takes for none to hold SQLite's write lock much over 100 ms.
+    """`insert_new` in as many transactions as it takes for none to hold SQLite's write lock much over `AIM_SECONDS`.
 
     The size of a chunk follows the time that the last one took. Each chunk is all or nothing, and since what stands
     wins, a load that was interrupted is simply made again. Returns how many rows were inserted.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, Text, cast, func, literal, select
 
 from activation_dagster.domain.identifiers import Identifier
 from activation_dagster.domain.links import IdentityChanges, KnownIdentifier, KnownProfile
@@ -60,32 +61,38 @@ def load_part(connection: Connection, wanted: Iterable[Identifier], *, up_to_seq
     return GraphPart(profiles=created, identifiers=known, redirects=redirects)
 
 
-KnownRow = tuple[bytes, str, str]
-"""(key, kind, profile it was first seen with) of an identifier."""
-
 SCANNED_UP_TO = 4
 """Where state has at most so many identifiers for each one asked for, all of them are read and none is probed: it takes
 three probes to find an identifier, its profile's others and their kinds."""
 
-ROWS_AT_ONCE = 100_000
+LINES_AT_ONCE = 100_000
+
+RANGES = 256
+"""In so many parts SQLite makes the lines of everybody, by the first byte of the key: a text there has its limit."""
 
 
 def known_around(
     connection: Connection, keys: Callable[[], Sequence[bytes]], *, up_to_seq: int
-) -> tuple[Iterator[list[KnownRow]], dict[str, str]]:
+) -> tuple[Iterator[str], dict[str, str]]:
     """Every identifier of every person who has one of some (or of everybody, where that is faster), and redirects.
 
-    What `load_part` loads, as far as it takes to tell who touches no rule. `keys` is called if there is anybody.
+    What `load_part` loads, as far as it takes to tell who touches no rule, as texts of many lines, each `key profile
+    kind`: the key in hex, and the profile that it was first seen with. A row of Python for each identifier would take
+    three times as long. `keys` is called if there is anybody.
     """
     if connection.execute(select(identifiers.c.seq).limit(1)).first() is None:
         return iter(()), {}
     wanted = keys()
     has, moves = then(connection, identifiers, up_to_seq).c, then(connection, profile_redirects, up_to_seq).c
-    known = select(has.key, has.kind, has.profile_id).where(has.seq <= up_to_seq)
+    is_sqlite = connection.dialect.name == "sqlite"
+    in_hex = func.lower(func.hex(has.key)) if is_sqlite else func.encode(has.key, "hex")
+    line, is_known = cast(in_hex, Text) + " " + has.profile_id + " " + has.kind, has.seq <= up_to_seq
     if not _is_over(connection, identifiers, SCANNED_UP_TO * len(wanted)):
         moved = select(moves.from_profile, moves.to_profile).where(moves.seq <= up_to_seq)
         parents = {row[0]: row[1] for row in connection.execute(moved)}
-        return _all(connection, known), {profile: _head(profile, parents) for profile in parents}
+        everybody = select(line.label("line")).where(is_known)
+        lines = _all_sqlite(connection, everybody, has.key) if is_sqlite else _all_postgres(connection, everybody)
+        return lines, {profile: _head(profile, parents) for profile in parents}
     owner = select(has.profile_id).where(has.seq <= up_to_seq)
     owners = sorted({row[0] for row in select_in(connection, owner, has.key, sorted(wanted))})
     touched: set[str] = set()
@@ -93,9 +100,8 @@ def known_around(
         query = select(column).where(moves.seq <= up_to_seq)
         touched |= {row[0] for row in select_in(connection, query, column, owners)}
     redirects, members = clusters(connection, touched, up_to_seq=up_to_seq)
-    everybody = sorted(members.union(owners))
-    rows = [(row[0], row[1], row[2]) for row in select_in(connection, known, has.profile_id, everybody)]
-    return iter([rows]), redirects
+    known = select_in(connection, select(line).where(is_known), has.profile_id, sorted(members.union(owners)))
+    return iter(["\n".join(row[0] for row in known)]), redirects
 
 
 def _is_over(connection: Connection, table: Table, rows: int) -> bool:
@@ -104,16 +110,24 @@ def _is_over(connection: Connection, table: Table, rows: int) -> bool:
     return connection.execute(select(func.count()).select_from(some)).scalar_one() > rows
 
 
-def _all(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iterator[list[KnownRow]]:
-    compiled = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+def _all_sqlite(connection: Connection, lines: Select[str], key: ColumnElement[bytes]) -> Generator[str]:
+    for first in range(RANGES):
+        begin = bytes([first])
+        part = lines.where(key >= begin)
+        if first + 1 < RANGES:
+            part = part.where(key < bytes([first + 1]))
+        text = connection.execute(select(func.aggregate_strings(part.subquery().c.line, "\n"))).scalar_one()
+        yield text or ""
+
+
+def _all_postgres(connection: Connection, lines: Select[str]) -> Generator[str]:
+    """By COPY, which streams: the driver would fetch all rows before the first, and a text has a limit."""
+    query = lines.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
     driver: Any = connection.connection.driver_connection
-    # on PostgreSQL a cursor of the server, else the driver would fetch everything before the first row
-    named = {"name": "everybody"} if connection.dialect.name == "postgresql" else {}
-    cursor = driver.cursor(**named)
-    cursor.execute(str(compiled))
-    while rows := cursor.fetchmany(ROWS_AT_ONCE):
-        yield rows
-    cursor.close()
+    with driver.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT") as copy:
+        blocks: Iterator[bytes] = iter(copy)
+        while several := list(islice(blocks, LINES_AT_ONCE)):
+            yield b"".join(several).decode()
 
 
 def _head(profile: str, parents: Mapping[str, str]) -> str:
@@ -226,6 +240,18 @@ def add_settled(
     insert_table_in_chunks(state, links, links_accepted, same | {"seq": position, "decided_at": decided_at})
     insert_table_in_chunks(state, profiles, profiles_made, {"created_seq": position})
     insert_table_in_chunks(state, identifiers, identifiers_attached, {"seq": position})
+
+
+def links_told(connection: Connection, segments: Iterable[str], *, position: int) -> Generator[tuple[str, str, str]]:
+    """(event_id, kind, decision) of every link that the batch at a position wrote of the events of some segments."""
+    told = then(connection, links, position).c
+    for segment in segments:
+        # a range of the key, between ids that differ in digits alone: so every collation orders them alike
+        is_of_segment = told.event_id.between(f"{segment}:0000000", f"{segment}:9999999")
+        query = select(told.event_id, told.kind, told.decision).where(is_of_segment, told.seq == position)
+        for row in connection.execute(query):
+            if row[0].startswith(f"{segment}:"):
+                yield row[0], row[1], row[2]
 
 
 def profile_count(connection: Connection) -> int:
