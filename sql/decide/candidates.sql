@@ -4,6 +4,7 @@ with triggered as (
     select
         w.workflow_id,
         r.profile_id,
+        r.unresolved_reason,
         'message:' || v.message_id as trigger,
         'message:' || v.message_id as competes_on,
         v.event_id as trigger_event_id,
@@ -25,6 +26,7 @@ with triggered as (
     select
         w.workflow_id,
         a.profile_id,
+        null,
         'entry:' || lower(hex(a.entry_key)) || ':' || a.entry_no,
         'entry:' || a.audience_id || ':' || lower(hex(a.entry_key)) || ':' || a.entry_no,
         '',

@@ -19,7 +19,7 @@ select
     n.entry_no,
     case
         when c.is_state_only then 'too_late'
-        when c.profile_id is null then 'no_profile'
+        when c.profile_id is null then coalesce(c.unresolved_reason, 'no_profile')
         when k.value is null then 'no_profile_key'
         when s.profile_id is not null then 'suppressed'
         when v.reason is not null then v.reason

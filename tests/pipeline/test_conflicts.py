@@ -245,6 +245,7 @@ def test_a_trigger_that_was_nobodys_is_held_once_when_it_is_somebodys(shop: Plac
     land(shop, yes, at=NOW - timedelta(minutes=8))
     work(shop)
     assert ledger(shop) == ()
+    assert any("identity_conflict" in decision for decision in lake_rows(shop)["send_decisions"])
     change_identity(shop, rules={"on_conflict": "drop_weakest"})
     replay(shop, CONFLICT, by="ann")
     work(shop)

@@ -111,8 +111,8 @@ def put_events(engine: Engine, events: list[tuple[str, str | None, dict[str, Any
     )
     engine.put(
         "resolved_events",
-        {"ordinal": "BIGINT", "profile_id": "VARCHAR"},
-        [(number, profile) for number, (_, profile, _) in enumerate(events)],
+        {"ordinal": "BIGINT", "profile_id": "VARCHAR", "unresolved_reason": "VARCHAR"},
+        [(number, profile, "no_profile" if profile is None else None) for number, (_, profile, _) in enumerate(events)],
     )
     put_entries(engine, [])
 

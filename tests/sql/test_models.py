@@ -623,7 +623,9 @@ CASES = [
                 "2, 'm2', 'e2', 'c', 'v1', make_timestamp(1), make_timestamp(2), false, '{\"x\":2}'",
                 "3, 'm3', 'e3', 'other', 'v1', make_timestamp(1), make_timestamp(2), false, null",
             ),
-            "resolved_events": rows_of("ordinal, profile_id", "1, 'p1'", "2, 'p1'", "3, 'p1'"),
+            "resolved_events": rows_of(
+                "ordinal, profile_id, unresolved_reason", "1, 'p1', null", "2, 'p1', null", "3, 'p1', null"
+            ),
             "audience_memberships": rows_of(
                 "audience_id, profile_id, change, entry_key, entry_no",
                 f"'a', 'p2', 'entered', {A}, 2",
@@ -642,12 +644,13 @@ CASES = [
         given={
             "batch": BATCH,
             "candidates": rows_of(
-                "send_key, workflow_id, profile_id, triggered_at, trigger_event_id, is_state_only",
-                "'k1', 'w', 'p1', make_timestamp(999), 'e1', false",
-                "'k2', 'w', 'p2', make_timestamp(999), 'e2', false",
-                "'k3', 'w', null, make_timestamp(999), 'e3', false",
-                "'k4', 'w', 'p1', make_timestamp(990), 'e4', false",
-                "'k5', 'w', 'p2', make_timestamp(990), 'e5', true",
+                "send_key, workflow_id, profile_id, unresolved_reason, triggered_at, trigger_event_id, is_state_only",
+                "'k1', 'w', 'p1', null, make_timestamp(999), 'e1', false",
+                "'k2', 'w', 'p2', null, make_timestamp(999), 'e2', false",
+                "'k3', 'w', null, 'no_profile', make_timestamp(999), 'e3', false",
+                "'k4', 'w', 'p1', null, make_timestamp(990), 'e4', false",
+                "'k5', 'w', 'p2', null, make_timestamp(990), 'e5', true",
+                "'k6', 'w', null, 'identity_conflict', make_timestamp(999), 'e6', false",
             ),
             "workflows": rows_of(
                 WORKFLOW, "'w', 'v1', 'c', 'a', 'm', 'email', 1, 'd', 'track', 's', 'user_id', null, 10"
@@ -672,6 +675,7 @@ CASES = [
             ("k3", None, "no_profile"),
             ("k4", "u1", "too_old"),
             ("k5", "u2", "too_late"),
+            ("k6", None, "identity_conflict"),
         ],
     ),
     Case(
