@@ -15,7 +15,7 @@ import orjson
 import typer
 
 from activation_dagster.commands.installation import opened
-from activation_dagster.commands.printing import AsJson, end, plain, print_json, progress_bar, say, warn
+from activation_dagster.commands.printing import AsJson, counted, end, plain, print_json, progress_bar, say, warn
 from activation_dagster.errors import WrongUse
 from activation_dagster.sources.scenarios import Scenario
 
@@ -84,7 +84,8 @@ def import_(
         print_json(report)
     else:
         say(
-            f"Landed {report.lines:,} lines of source '{source}' in {report.segments:,} sealed segments, from "
+            f"Landed {counted(report.lines, 'line')} of source '{source}' in "
+            f"{counted(report.segments, 'sealed segment')}, from "
             f"{report.imported:,} of {report.files:,} files; {report.known:,} had been imported before, "
             f"{report.passed_over:,} others were passed over for their names."
         )
@@ -165,11 +166,11 @@ def _send(plan: Plan, *, to: str, key: str, as_json: bool) -> None:
     from activation_dagster.sources.scenarios import calls
     from activation_dagster.sources.traffic import send
 
-    counted: Counter[str] = Counter()
+    by_trouble: Counter[str] = Counter()
 
     def counting() -> Iterator[Call]:
         for call in calls(plan):
-            counted[call.trouble.value or "honest"] += 1
+            by_trouble[call.trouble.value or "honest"] += 1
             yield call
 
     with progress_bar(f"Sending {plan.scenario.value}", hidden=as_json, unit="seconds") as tell:
@@ -182,11 +183,11 @@ def _send(plan: Plan, *, to: str, key: str, as_json: bool) -> None:
             progress=lambda s: tell((_now_ms() - plan.start_ms) // 1000, plan.length_ms // 1000, f"{s.events:,} calls"),
         )
     if as_json:
-        print_json({"scenario": plan.scenario, "to": to, **plain(sent), "calls": dict(counted)})
+        print_json({"scenario": plan.scenario, "to": to, **plain(sent), "calls": dict(by_trouble)})
     else:
         say(
             f"Sent {sent.events:,} calls of '{plan.scenario.value}' in {sent.batches:,} batches to {to}, with "
-            f"{sent.failed_tries:,} failed tries: {', '.join(f'{n:,} {word}' for word, n in counted.most_common())}."
+            f"{sent.failed_tries:,} failed tries: {', '.join(f'{n:,} {word}' for word, n in by_trouble.most_common())}."
         )
 
 
@@ -199,12 +200,12 @@ def _lines(file: Path) -> Iterator[bytes]:
 def _land(lines: Iterable[bytes], *, source: str, as_json: bool) -> None:
     from activation_dagster.sources.land import land_in_segments, numbered_suffixes
 
-    counted = 0
+    landed = 0
 
     def counting() -> Iterator[bytes]:
-        nonlocal counted
+        nonlocal landed
         for line in lines:
-            counted += 1
+            landed += 1
             yield line
 
     with opened() as places:
@@ -219,6 +220,7 @@ def _land(lines: Iterable[bytes], *, source: str, as_json: bool) -> None:
     size = sum(segment.size_bytes for segment in sealed)
     if as_json:
         segments = [segment.segment_id for segment in sealed]
-        print_json({"source": source, "lines": counted, "bytes": size, "segments": segments})
+        print_json({"source": source, "lines": landed, "bytes": size, "segments": segments})
     else:
-        say(f"Landed {counted:,} lines of source '{source}' in {len(sealed):,} sealed segments ({size:,} bytes).")
+        where = counted(len(sealed), "sealed segment")
+        say(f"Landed {counted(landed, 'line')} of source '{source}' in {where} ({size:,} bytes).")

@@ -29,7 +29,7 @@ def run(archive: Path, *more: str) -> Result:
 def test_it_says_what_landed_and_the_second_time_that_nothing_did(archive: Path) -> None:
     first = run(archive)
     assert first.exit_code == 0, first.exception
-    assert "Landed 3 lines of source 'web' in 1 sealed segments, from 1 of 1 files" in " ".join(first.stdout.split())
+    assert "Landed 3 lines of source 'web' in 1 sealed segment, from 1 of 1 files" in " ".join(first.stdout.split())
     again = json.loads(run(archive, "--json").stdout)
     assert (again["known"], again["lines"], again["troubles"]) == (1, 0, [])
 
