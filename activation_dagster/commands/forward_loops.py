@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from activation_dagster.commands.printing import say, warn
+from activation_dagster.commands.printing import counted, say, warn
 from activation_dagster.errors import ActivationError, ContractsInvalid
 
 if TYPE_CHECKING:
@@ -135,6 +135,6 @@ def told(target: Target, report: ForwardReport) -> str:
     """What one pass did, in a sentence."""
     why = ", ".join(f"{events:,} {reason}" for reason, events in sorted(report.withheld_by_reason.items()))
     return (
-        f"Source '{target.source}' to {target.address}: {report.segments:,} segments, {report.sent:,} events sent, "
+        f"Source '{target.source}' to {target.address}: {counted(report.segments, 'segment')}, {counted(report.sent, 'event')} sent, "
         f"{report.withheld:,} withheld{f' ({why})' if why else ''}, {report.refused:,} refused for good."
     )

@@ -141,9 +141,9 @@ def say(sentence: str, *, indent: int = 0) -> None:
     console().print(Padding(text, (0, 0, 0, indent), expand=False) if indent else text)
 
 
-def counted(count: int, noun: str) -> str:
-    """`1 event`, `2,000 events`."""
-    return f"{count:,} {noun}{'s' if count != 1 else ''}"
+def counted(count: int, noun: str, nouns: str = "") -> str:
+    """`1 event`, `2,000 events`; `nouns` where an s does not make the plural."""
+    return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
 
 
 def warn(sentence: str) -> None:

@@ -39,7 +39,7 @@ def work(
         answer = {"batches": [batch.batch_id for batch in batches], "delivery": plain(delivery)}
         print_json({**answer, "conserved": found.conserved, "incidents": watched.incidents})
     else:
-        worked = "1 batch" if len(batches) == 1 else f"{len(batches):,} batches"
+        worked = counted(len(batches), "batch", "batches")
         say(f"Worked {worked}; {found.received:,} events received and {found.decisions:,} decided in all.")
         if delivery is not None:
             say(
