@@ -135,6 +135,7 @@ def told(target: Target, report: ForwardReport) -> str:
     """What one pass did, in a sentence."""
     why = ", ".join(f"{events:,} {reason}" for reason, events in sorted(report.withheld_by_reason.items()))
     return (
-        f"Source '{target.source}' to {target.address}: {counted(report.segments, 'segment')}, {counted(report.sent, 'event')} sent, "
+        f"Source '{target.source}' to {target.address}: {counted(report.segments, 'segment')}, "
+        f"{counted(report.sent, 'event')} sent, "
         f"{report.withheld:,} withheld{f' ({why})' if why else ''}, {report.refused:,} refused for good."
     )

@@ -60,7 +60,8 @@ def _print_forwards(forwards: list[ForwardStatus]) -> None:
 
 def _print(environment: str, found: Totals, incidents: int, halted: list[str]) -> None:
     say(
-        f"Environment {environment}: {counted(found.batches, 'batch', 'batches')}, {found.unfinished_batches:,} of them unfinished, "
+        f"Environment {environment}: {counted(found.batches, 'batch', 'batches')}, "
+        f"{found.unfinished_batches:,} of them unfinished, "
         f"{counted(found.waiting_segments, 'segment')} waiting, everything worked that was sealed until "
         f"{shown(found.watermark)} UTC."
     )
