@@ -12,8 +12,8 @@ from activation_dagster.commands.installation import opened
 from activation_dagster.commands.printing import AsJson, By, Reveal, plain, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from activation_dagster.pipeline.identity_apply import Applied
-    from activation_dagster.pipeline.identity_plan import IdentityPlan
+    from activation_dagster.pipeline.identity.apply import Applied
+    from activation_dagster.pipeline.identity.plan import IdentityPlan
 
 Why = Annotated[str, typer.Option(help="Why; it is written to the control log.")]
 BEGINNING = 13
@@ -29,7 +29,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what an identity contract would make of history: people, audiences, consents, sends."""
-    from activation_dagster.pipeline.identity_apply import plan_apply
+    from activation_dagster.pipeline.identity.apply import plan_apply
     from activation_dagster.registry.identity_rules import load_rules
 
     chosen = None if rules is None else load_rules(rules)
@@ -55,7 +55,7 @@ def apply(
     as_json: AsJson = False,
 ) -> None:
     """Do what a plan says, if it is still what would be done. Begun and broken off, the same command goes on."""
-    from activation_dagster.pipeline.identity_apply import apply_plan, read_plan
+    from activation_dagster.pipeline.identity.apply import apply_plan, read_plan
 
     said = read_plan(plan_file)
     with opened() as places:
@@ -80,7 +80,7 @@ def unmerge(
 ) -> None:
     """Undo a link or a merge: the two are kept apart, and all that follows is as if they had never been one."""
     from activation_dagster.errors import WrongUse
-    from activation_dagster.pipeline.identity_unmerge import unmerge as undo
+    from activation_dagster.pipeline.identity.unmerge import unmerge as undo
 
     if (link is None) == (profile is None):
         raise WrongUse("It is not said what to undo, in the command. Give --link EVENT_ID or --profile PROFILE_ID.")

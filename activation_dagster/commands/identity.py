@@ -30,7 +30,7 @@ def resolve(
 
     Profiles are those at the end of the file. A line without a profile says its reason.
     """
-    from activation_dagster.pipeline.identity_trial import try_rules
+    from activation_dagster.pipeline.identity.trial import try_rules
 
     profiles: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
@@ -73,8 +73,8 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a person's graph: each identifier, each profile they were, and why each link is there or is not."""
-    from activation_dagster.pipeline.identity_graph import graph_of
-    from activation_dagster.pipeline.identity_picture import as_html, as_svg
+    from activation_dagster.pipeline.identity.graph import graph_of
+    from activation_dagster.pipeline.identity.picture import as_html, as_svg
 
     with opened() as places:
         found = graph_of(places, profile, reveal=reveal)

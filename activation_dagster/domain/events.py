@@ -39,6 +39,18 @@ def occurred_at(
     return timestamp or original or received
 
 
+def text_of(event: Mapping[str, Any], path: str) -> str | None:
+    """The text at a dotted path of an event; None where nothing, or no text, is there."""
+    found: Any = event
+    for step in path.split("."):
+        if not isinstance(found, dict):
+            return None
+        found = cast("dict[str, Any]", found).get(step)
+    if path in ("userId", "anonymousId", "previousId") and found == "":
+        return None  # an empty one counts as absent, as in ingestion
+    return found if isinstance(found, str) else None
+
+
 def envelope_fault(event: Mapping[str, Any]) -> QuarantineReason | None:
     """The first reason for which an event waits whatever its contract says, or None. Null counts as absent."""
     refused = refused_on_arrival(event)

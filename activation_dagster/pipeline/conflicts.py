@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from activation_dagster.domain.conflicts import LinkCount, has_jumped, usual_share
-from activation_dagster.domain.events import TIMES, occurred_at
+from activation_dagster.domain.events import TIMES, occurred_at, text_of
 from activation_dagster.domain.identity import IdentityGraph
 from activation_dagster.domain.lexical import read_event
 from activation_dagster.domain.links import IdentityChanges, Link, LinkDecision, disputed
@@ -18,7 +18,6 @@ from activation_dagster.domain.reasons import DecisionRefusal, IncidentKind, Qua
 from activation_dagster.domain.times import read_instant
 from activation_dagster.lake.taken_sql import drops
 from activation_dagster.pipeline.batch_run import BatchRun
-from activation_dagster.pipeline.identity_trial import text_of
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.traits import NO_LIMIT
 from activation_dagster.pipeline.verdicts import Verdict

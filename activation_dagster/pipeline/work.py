@@ -14,7 +14,7 @@ from activation_dagster.domain.batches import Batch, Phase, PhaseReport, Provena
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.consent import consent
 from activation_dagster.pipeline.decide import decide, release
-from activation_dagster.pipeline.identity_apply import finish_adjudication
+from activation_dagster.pipeline.identity.apply import finish_adjudication
 from activation_dagster.pipeline.ingest import ingest
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.plan import plan_batch, unfinished_batches

@@ -21,7 +21,7 @@ from activation_dagster.domain.repairs import Selection
 from activation_dagster.errors import ContractsInvalid
 from activation_dagster.pipeline.contracts_in_force import contracts_today
 from activation_dagster.pipeline.dismissal import dismiss
-from activation_dagster.pipeline.identity_apply import apply_plan, plan_apply
+from activation_dagster.pipeline.identity.apply import apply_plan, plan_apply
 from activation_dagster.pipeline.people import person_named
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.purge import purge

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from activation_dagster.domain.links import LinkDecision
-from activation_dagster.pipeline.identity_graph import graph_of
-from activation_dagster.pipeline.identity_picture import as_html, as_svg
+from activation_dagster.pipeline.identity.graph import graph_of
+from activation_dagster.pipeline.identity.picture import as_html, as_svg
 from activation_dagster.pipeline.places import Places
 from activation_dagster.state.engine import State
 from tests.pipeline.small_shop import land, places_at, work

@@ -26,11 +26,11 @@ from activation_dagster.domain.consent import ConsentStatus, current_choice
 from activation_dagster.domain.identifiers import Identifier, profile_id
 from activation_dagster.domain.separations import Pair
 from activation_dagster.errors import LeaseHeld, WrongUse
-from activation_dagster.pipeline import identity_apply
-from activation_dagster.pipeline.identity_apply import apply_plan, finish_adjudication, plan_apply
-from activation_dagster.pipeline.identity_graph import graph_of
-from activation_dagster.pipeline.identity_plan import find_differences
-from activation_dagster.pipeline.identity_unmerge import unmerge
+from activation_dagster.pipeline.identity import apply as identity_apply
+from activation_dagster.pipeline.identity.apply import apply_plan, finish_adjudication, plan_apply
+from activation_dagster.pipeline.identity.graph import graph_of
+from activation_dagster.pipeline.identity.plan import find_differences
+from activation_dagster.pipeline.identity.unmerge import unmerge
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.work import work_batch
 from activation_dagster.state.adjudications import adjudications_of, all_separations

@@ -21,7 +21,7 @@ from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.consent import compute_consented
 from activation_dagster.pipeline.contracts_in_force import contracts_today
 from activation_dagster.pipeline.explain import explain
-from activation_dagster.pipeline.identity_graph import graph_of
+from activation_dagster.pipeline.identity.graph import graph_of
 from activation_dagster.pipeline.people import person_named
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.traits import person_traits

@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import select
 
 from activation_dagster.lake.tables import RESOLVED, VALIDATED
-from activation_dagster.pipeline.identity_trial import try_rules
+from activation_dagster.pipeline.identity.trial import try_rules
 from activation_dagster.pipeline.places import Places
 from activation_dagster.sources.land import land_in_segments, numbered_suffixes
 from activation_dagster.sources.real_data import convert_git_authors

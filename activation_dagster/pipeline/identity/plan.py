@@ -19,9 +19,9 @@ from activation_dagster.domain.links import LinkDecision
 from activation_dagster.domain.separations import Pair
 from activation_dagster.lake.engine import Engine
 from activation_dagster.pipeline.contracts_in_force import contracts_named, contracts_of
-from activation_dagster.pipeline.identity_differences import Differences, Rows, differences
-from activation_dagster.pipeline.identity_history import read_history
-from activation_dagster.pipeline.identity_world import adjudicate
+from activation_dagster.pipeline.identity.differences import Differences, Rows, differences
+from activation_dagster.pipeline.identity.history import read_history
+from activation_dagster.pipeline.identity.world import adjudicate
 from activation_dagster.pipeline.places import Places
 from activation_dagster.state.adjudications import adjudications_of, all_separations
 from activation_dagster.state.batches import all_finished, load_batches

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from activation_dagster.domain.links import LinkDecision
-from activation_dagster.pipeline.identity_graph import PersonGraph, ToldLink
+from activation_dagster.pipeline.identity.graph import PersonGraph, ToldLink
 from activation_dagster.registry.html_elements import Html, element
 
 WIDTH, ROW, TOP = 960, 46, 60

@@ -12,16 +12,16 @@ from activation_dagster.domain.identifiers import Identifier
 from activation_dagster.domain.separations import Pair
 from activation_dagster.errors import WrongUse
 from activation_dagster.lake.engine import Engine
-from activation_dagster.pipeline.identity_apply import (
+from activation_dagster.pipeline.identity.apply import (
     Applied,
     Hand,
     environment_in_hand,
     finish_open,
     write_differences,
 )
-from activation_dagster.pipeline.identity_history import History, read_history
-from activation_dagster.pipeline.identity_plan import IdentityPlan, find_differences, keys_of, plan_of, rules_under
-from activation_dagster.pipeline.identity_world import Watch, adjudicate
+from activation_dagster.pipeline.identity.history import History, read_history
+from activation_dagster.pipeline.identity.plan import IdentityPlan, find_differences, keys_of, plan_of, rules_under
+from activation_dagster.pipeline.identity.world import Watch, adjudicate
 from activation_dagster.pipeline.places import Places
 from activation_dagster.state.adjudications import all_separations, begin
 from activation_dagster.state.batches import all_finished, load_batches

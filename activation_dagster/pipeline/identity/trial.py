@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from activation_dagster.domain.events import TIMES, occurred_at
+from activation_dagster.domain.events import TIMES, occurred_at, text_of
 from activation_dagster.domain.identifiers import IdentityRules
 from activation_dagster.domain.identity import IdentityGraph
 from activation_dagster.domain.lexical import read_event
@@ -102,18 +102,6 @@ def _told(graph: IdentityGraph, seen: _Seen) -> Tried:
             for link in seen.links
         ),
     )
-
-
-def text_of(event: Mapping[str, Any], path: str) -> str | None:
-    """The text at a dotted path of an event; None where nothing, or no text, is there."""
-    found: Any = event
-    for step in path.split("."):
-        if not isinstance(found, dict):
-            return None
-        found = cast("dict[str, Any]", found).get(step)
-    if path in ("userId", "anonymousId", "previousId") and found == "":
-        return None  # an empty one counts as absent, as in ingestion
-    return found if isinstance(found, str) else None
 
 
 def _happened_at(event: Mapping[str, Any]) -> int:

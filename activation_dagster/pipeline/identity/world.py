@@ -11,7 +11,7 @@ from activation_dagster.domain.identity import IdentityGraph
 from activation_dagster.domain.identity_batches import unsettled
 from activation_dagster.domain.links import KnownIdentifier, KnownProfile, Merge
 from activation_dagster.domain.separations import Pair, pair_of
-from activation_dagster.pipeline.identity_history import Arrival, History
+from activation_dagster.pipeline.identity.history import Arrival, History
 
 IdentifierRow = tuple[str, str, str, int, str, int]
 """(kind, value, profile, seq, event, instant)"""

@@ -21,8 +21,8 @@ from activation_dagster.domain.consent import ConsentStatus
 from activation_dagster.domain.identifiers import IdentityRules
 from activation_dagster.errors import LeaseHeld, WrongUse
 from activation_dagster.pipeline.contracts_in_force import contracts_in_force, contracts_named
-from activation_dagster.pipeline.identity_differences import Change, Differences, Key, Row
-from activation_dagster.pipeline.identity_plan import (
+from activation_dagster.pipeline.identity.differences import Change, Differences, Key, Row
+from activation_dagster.pipeline.identity.plan import (
     FORMAT,
     IdentityPlan,
     find_differences,

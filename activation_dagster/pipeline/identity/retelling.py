@@ -21,8 +21,8 @@ from activation_dagster.domain.sends import SendStatus
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.consent import compute_consented, write_changes
 from activation_dagster.pipeline.decide import compute_decided, ledger_rows
-from activation_dagster.pipeline.identity_history import History
-from activation_dagster.pipeline.identity_world import World
+from activation_dagster.pipeline.identity.history import History
+from activation_dagster.pipeline.identity.world import World
 from activation_dagster.pipeline.merges import write_merges
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.validate import compute_validated

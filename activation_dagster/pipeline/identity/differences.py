@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, Table, select
 
 from activation_dagster.domain.consent import ConsentStatus
-from activation_dagster.pipeline.identity_history import History
-from activation_dagster.pipeline.identity_retelling import FACTS, Retelling, Retold, retell
-from activation_dagster.pipeline.identity_world import World
+from activation_dagster.pipeline.identity.history import History
+from activation_dagster.pipeline.identity.retelling import FACTS, Retelling, Retold, retell
+from activation_dagster.pipeline.identity.world import World
 from activation_dagster.pipeline.places import Places
 from activation_dagster.state.bulk import select_in
 from activation_dagster.state.conflicts import conflicts_by_closing

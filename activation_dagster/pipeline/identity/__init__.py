@@ -1,0 +1,1 @@
+"""Identity beyond the batch: who is who tried, shown, planned, applied to history and undone."""
