@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from activation_dagster.commands.installation import opened
-from activation_dagster.commands.printing import AsJson, By, Reveal, plain, print_json, print_table, say
+from activation_dagster.commands.printing import AsJson, By, Reveal, counted, plain, print_json, print_table, say
 
 if TYPE_CHECKING:
     from activation_dagster.pipeline.identity.apply import Applied
@@ -105,7 +105,7 @@ def _tell(found: IdentityPlan) -> None:
         say("Nothing would change.")
         return
     counts = found.profiles
-    say(f"{counts.before:,} people looked at become {counts.after:,}.")
+    say(f"{counted(counts.before, 'person', 'people')} looked at would be {counts.after:,}.")
     say(
         f"{counts.merged:,} merged, {counts.split:,} split, {counts.changed:,} changed, {counts.new:,} new, "
         f"{counts.gone:,} gone, {counts.unchanged:,} unchanged; conflicts: {found.conflicts_before:,} before, "
@@ -139,6 +139,9 @@ def _tell(found: IdentityPlan) -> None:
         ],
         empty="No person would be another.",
     )
+    differing = counts.merged + counts.split + counts.changed + counts.new + counts.gone
+    if len(found.samples) < differing:
+        say(f"These are {len(found.samples):,} of {differing:,} people who would be another, some of each kind.")
 
 
 SENDS = {
