@@ -60,8 +60,11 @@ test-archives: $(S3_STAMP) ## archives in a bucket, on a local S3 server
 test-injection: $(STAMP) ## bad events of every kind in a stream, repaired and replayed [EVENTS=1000000]
 	@INJECTED_EVENTS="$(or $(EVENTS),1000000)" $(BIN)/pytest tests/guarantees/test_bad_data_is_repairable.py
 
+# a comma in a call separates what it is given
+comma := ,
+
 test-collector: $(STAMP) ## the collector killed over and over under load [ROUNDS=200] [WORKERS=1,2] [CONNECTIONS=10000]
-	@COLLECTOR_ROUNDS="$(or $(ROUNDS),200)" COLLECTOR_WORKERS="$(or $(WORKERS),1,2)" COLLECTOR_CONNECTIONS="$(or $(CONNECTIONS),10000)" $(BIN)/pytest tests/sources/collector/test_faults.py
+	@COLLECTOR_ROUNDS="$(or $(ROUNDS),200)" COLLECTOR_WORKERS="$(if $(WORKERS),$(WORKERS),1$(comma)2)" COLLECTOR_CONNECTIONS="$(or $(CONNECTIONS),10000)" $(BIN)/pytest tests/sources/collector/test_faults.py
 
 # Other people's SDKs are no part of the environment: they have a folder of their own.
 test-clients: $(STAMP) ## unmodified SDKs (Python, Node, browser) against the collector
