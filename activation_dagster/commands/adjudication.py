@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from activation_dagster.commands.installation import opened
-from activation_dagster.commands.printing import AsJson, By, Reveal, counted, plain, print_json, print_table, say
+from activation_dagster.commands.printing import (
+    AsJson,
+    By,
+    Reveal,
+    counted,
+    plain,
+    print_json,
+    print_table,
+    say,
+    write_file,
+)
 
 if TYPE_CHECKING:
     from activation_dagster.pipeline.identity.apply import Applied
@@ -36,7 +46,7 @@ def plan(
     with opened() as places:
         found = plan_apply(places, chosen, reveal=reveal)
     if out is not None:
-        _write(out, json.dumps(plain(found), indent=2) + "\n")
+        write_file(out, json.dumps(plain(found), indent=2) + "\n", what="plan")
     if as_json:
         print_json(found)
         return
@@ -157,14 +167,3 @@ def _tell_applied(found: Applied) -> None:
     added = sum(rows[1] for rows in found.rows.values())
     resumed = " It had been begun before, and is finished now." if found.is_resumed else ""
     say(f"Done, as act {found.seq} of the control log: {ended:,} rows ended, {added:,} rows added.{resumed}")
-
-
-def _write(file: Path, text: str) -> None:
-    from activation_dagster.errors import WrongUse
-
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise WrongUse(
-            f"The plan cannot be written ({error.strerror}), to {file}. Name a file in a folder that exists."
-        ) from error

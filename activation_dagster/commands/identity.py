@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from activation_dagster.commands.installation import opened
-from activation_dagster.commands.printing import AsJson, Reveal, plain, print_json, print_table, say
+from activation_dagster.commands.printing import AsJson, Reveal, plain, print_json, print_table, say, write_file
 
 app = typer.Typer(help="Who is who: rules tried on a file, and the graph of a person.", no_args_is_help=True)
 
@@ -80,7 +80,7 @@ def show(
         found = graph_of(places, profile, reveal=reveal)
     for file, drawn in ((html, as_html), (svg, as_svg)):
         if file is not None:
-            _write(file, drawn(found))
+            write_file(file, drawn(found), what="picture")
     if as_json:
         print_json(found)
         return
@@ -107,14 +107,3 @@ def show(
             say(f"Holds no more: {link.ended}", indent=4)
     if found.link_count > len(found.links):
         say(f"\n{found.link_count - len(found.links):,} more links are not shown.")
-
-
-def _write(file: Path, text: str) -> None:
-    from activation_dagster.errors import WrongUse
-
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise WrongUse(
-            f"The picture cannot be written ({error.strerror}), to {file}. Name a file in a folder that exists."
-        ) from error

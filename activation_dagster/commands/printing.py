@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, cast
 
 import typer
@@ -144,6 +145,18 @@ def say(sentence: str, *, indent: int = 0) -> None:
 def counted(count: int, noun: str, nouns: str = "") -> str:
     """`1 event`, `2,000 events`; `nouns` where an s does not make the plural."""
     return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
+
+
+def write_file(file: Path, text: str, *, what: str) -> None:
+    """Write a file that the caller named. Raises WrongUse where it cannot be; `what` it is, in one word."""
+    from activation_dagster.errors import WrongUse
+
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise WrongUse(
+            f"The {what} cannot be written ({error.strerror}), to {file}. Name a file in a folder that exists."
+        ) from error
 
 
 def warn(sentence: str) -> None:

@@ -16,7 +16,6 @@ from activation_dagster.domain.identifiers import IdentityRules
 from activation_dagster.lake.engine import Engine
 
 pc: Any = importlib.import_module("pyarrow.compute")  # whose functions are made when it is imported
-
 csv: Any = importlib.import_module("pyarrow.csv")
 
 Numbers = npt.NDArray[np.int64]

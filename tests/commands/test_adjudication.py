@@ -110,3 +110,9 @@ def test_a_file_that_is_no_plan_is_refused(contracts: Path, run: Run, tmp_path: 
         refused = run("identity", "apply", str(file), "--by", "ann", "--why", "x")
         assert refused.code != 0
         assert "identity plan --out FILE" in " ".join(refused.err.split())
+
+
+def test_a_plan_that_cannot_be_written_is_told(contracts: Path, run: Run, tmp_path: Path) -> None:
+    refused = run("identity", "plan", "--out", str(tmp_path / "no" / "plan.json"))
+    assert refused.code != 0
+    assert "The plan cannot be written" in " ".join(refused.err.split())

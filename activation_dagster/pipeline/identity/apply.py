@@ -21,7 +21,14 @@ from activation_dagster.domain.consent import ConsentStatus
 from activation_dagster.domain.identifiers import IdentityRules
 from activation_dagster.errors import LeaseHeld, WrongUse
 from activation_dagster.pipeline.contracts_in_force import contracts_in_force, contracts_named
-from activation_dagster.pipeline.identity.differences import Change, Differences, Key, Row
+from activation_dagster.pipeline.identity.differences import (
+    Change,
+    Differences,
+    Key,
+    Row,
+    copied_no,
+    copied_suppression,
+)
 from activation_dagster.pipeline.identity.plan import (
     FORMAT,
     IdentityPlan,
@@ -39,14 +46,12 @@ from activation_dagster.state.adjudications import (
 )
 from activation_dagster.state.batches import keep_contract_set
 from activation_dagster.state.bulk import insert_new, select_in, update_by_key
-from activation_dagster.state.consent import record_id
 from activation_dagster.state.fencing import FencedState
 from activation_dagster.state.former import add_rows, end_rows, keep_former
-from activation_dagster.state.instants import instant, micros
+from activation_dagster.state.instants import micros
 from activation_dagster.state.leases import Lease, acquire, release, renew
 from activation_dagster.state.subjects import lock_subjects
 from activation_dagster.state.suppressions import COLUMNS as SUPPRESSION_COLUMNS
-from activation_dagster.state.suppressions import suppression_id
 from activation_dagster.state.tables import (
     activity,
     companions,
@@ -340,21 +345,10 @@ def _copy_late_noes(connection: Connection, one: _Person, *, since: int, seq: in
     said = select(*columns).where(consent_records.c.seq > since, consent_records.c.status == ConsentStatus.DENIED.value)
     copies: list[Row] = []
     for row in select_in(connection, said, consent_records.c.profile_id, one.members):
-        for head in one.heads:
-            identity = record_id(
-                source=row[7],
-                profile_id=head,
-                purpose=row[2],
-                channel=row[3],
-                status=ConsentStatus.DENIED,
-                decided_at=instant(row[5]),
-            )
-            copies.append((identity, head, *row[2:]))
+        copies += [copied_no(row, head) for head in one.heads]
     add_rows(connection, consent_records, copies, seq=seq)
     hard = select(*(suppressions.c[name] for name in SUPPRESSION_COLUMNS)).where(suppressions.c.seq > since)
     found: list[Row] = []
     for row in select_in(connection, hard, suppressions.c.profile_id, one.members):
-        for head in one.heads:
-            identity = suppression_id(profile_id=head, channel=row[2], reason=row[3], source=row[6])
-            found.append((identity, head, *row[2:]))
+        found += [copied_suppression(row, head) for head in one.heads]
     insert_new(connection, suppressions, SUPPRESSION_COLUMNS, found)

@@ -307,6 +307,25 @@ def _facts_in_state(
     return found
 
 
+def copied_no(row: Row, profile_id: str) -> Row:
+    """A *no* (a row of `consent_records` without `known_seq`) as said of another profile too."""
+    identity = record_id(
+        source=row[7],
+        profile_id=profile_id,
+        purpose=row[2],
+        channel=row[3],
+        status=ConsentStatus.DENIED,
+        decided_at=instant(row[5]),
+    )
+    return (identity, profile_id, *row[2:])
+
+
+def copied_suppression(row: Row, profile_id: str) -> Row:
+    """A suppression (a row of `suppressions`) of another profile too."""
+    identity = suppression_id(profile_id=profile_id, channel=row[2], reason=row[3], source=row[6])
+    return (identity, profile_id, *row[2:])
+
+
 def _spoken(
     connection: Connection,
     members: Collection[str],
@@ -329,23 +348,13 @@ def _spoken(
             continue
         spoken.append((record[6], consent_records, record))
         if record[4] == ConsentStatus.DENIED.value:
-            for part in _parts(connection, record[1], max(record[6], known), world):
-                identity = record_id(
-                    source=record[7],
-                    profile_id=part,
-                    purpose=record[2],
-                    channel=record[3],
-                    status=ConsentStatus.DENIED,
-                    decided_at=instant(record[5]),
-                )
-                choices.append((identity, part, *record[2:]))
+            parts = _parts(connection, record[1], max(record[6], known), world)
+            choices += [copied_no(record, part) for part in parts]
     covered = select(*_columns(suppressions)).where(suppressions.c.seq <= spoken_until)
     for row in select_in(connection, covered, suppressions.c.profile_id, members):
         record = _plain(row)
         spoken.append((record[5], suppressions, record))
-        for part in _parts(connection, record[1], record[5], world):
-            identity = suppression_id(profile_id=part, channel=record[2], reason=record[3], source=record[6])
-            hard.append((identity, part, *record[2:]))
+        hard += [copied_suppression(record, part) for part in _parts(connection, record[1], record[5], world)]
     told = {row[0] for _, _, row in spoken}
     hard = [row for row in dict.fromkeys(hard) if row[0] not in told]
     choices = [row for row in dict.fromkeys(choices) if row[0] not in told]
