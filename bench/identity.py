@@ -75,8 +75,7 @@ HELD = (
 
 
 def fill(url: str, count: int, folder: Path) -> None:
-    """`count` identifiers of half as many people, as resolving would have left them, past the rules of bulk loads:
-    in one go, and the second index built when all is there."""
+    """`count` identifiers of half as many people, as resolving would have left them, past the rules of bulk loads."""
     held = f"({HELD.format(people=count // 2)})"
     with duckdb.connect() as made:
         made.execute(f"set memory_limit = '4GB'; set temp_directory = '{folder}'")
@@ -90,7 +89,6 @@ def fill(url: str, count: int, folder: Path) -> None:
 def _fill_sqlite(made: duckdb.DuckDBPyConnection, held: str, file: str) -> None:
     connection = sqlite3.connect(file, isolation_level=None)
     connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-1048576")
-    connection.execute("DROP INDEX ix_identifiers_profile_id")
     for table, query in (
         (
             "identifiers (key, kind, value, profile_id, seq, event_id, seen_at)",
@@ -101,13 +99,16 @@ def _fill_sqlite(made: duckdb.DuckDBPyConnection, held: str, file: str) -> None:
             f"select {PROFILE} as profile_id, 0, number, unhex({HASHED}), 'bench' from {held} "
             "where kind = 'user_id' order by profile_id",
         ),
+        (
+            "profile_identifiers (profile_id, key, event_id)",
+            f"select {PROFILE} as profile_id, unhex({HASHED}) as key, 'bench' from {held} order by profile_id, key",
+        ),
     ):
         rows = made.execute(query)
         connection.execute("BEGIN")
         while some := rows.fetchmany(100_000):
             connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(some[0]))})", some)
         connection.execute("COMMIT")
-    connection.execute("CREATE INDEX ix_identifiers_profile_id ON identifiers (profile_id)")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
 
@@ -116,7 +117,6 @@ def _fill_postgres(made: duckdb.DuckDBPyConnection, held: str, url: str, folder:
     import psycopg
 
     with psycopg.connect(make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)) as database:
-        database.execute("DROP INDEX ix_identifiers_profile_id")
         for table, query in (
             (
                 "identifiers (key, kind, value, profile_id, seq, event_id, seen_at)",
@@ -126,6 +126,10 @@ def _fill_postgres(made: duckdb.DuckDBPyConnection, held: str, url: str, folder:
                 "profiles (profile_id, created_seq, created_rank, first_key, created_by)",
                 f"select {PROFILE} as profile_id, 0, number, '\\x' || {HASHED}, 'bench' from {held} "
                 "where kind = 'user_id' order by profile_id",
+            ),
+            (
+                "profile_identifiers (profile_id, key, event_id)",
+                f"select {PROFILE} as profile_id, '\\x' || {HASHED} as key, 'bench' from {held} order by profile_id, key",
             ),
         ):
             file = folder / "filling.csv"
@@ -137,11 +141,11 @@ def _fill_postgres(made: duckdb.DuckDBPyConnection, held: str, url: str, folder:
                 while some := lines.read(1 << 20):
                     copy.write(some)
             file.unlink()
-        database.execute("CREATE INDEX ix_identifiers_profile_id ON identifiers (profile_id)")
         database.commit()
         database.autocommit = True
         database.execute("VACUUM ANALYZE identifiers")  # as the database does by itself some time after a load
         database.execute("VACUUM ANALYZE profiles")
+        database.execute("VACUUM ANALYZE profile_identifiers")
 
 
 # -- batches -----------------------------------------------------------------------------------------------------------

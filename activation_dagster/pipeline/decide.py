@@ -17,8 +17,8 @@ from activation_dagster.pipeline.consent import compute_consented
 from activation_dagster.pipeline.link_accounts import account_links
 from activation_dagster.state.batches import is_released, release_batch
 from activation_dagster.state.bulk import select_in
-from activation_dagster.state.identity import identifiers_of
 from activation_dagster.state.instants import micros
+from activation_dagster.state.profile_identifiers import held_by
 from activation_dagster.state.sends import intend
 from activation_dagster.state.tables import sends
 
@@ -59,7 +59,9 @@ def compute_decided(run: BatchRun) -> None:
         )
         found = sorted(
             (members[profile], kind, value)
-            for profile, kind, value in identifiers_of(connection, sorted(members), up_to_seq=run.position)
+            for profile, kind, value in held_by(
+                connection, sorted(members), lambda c: (c.profile_id, c.kind, c.value), up_to_seq=run.position
+            )
         )
     engine.put("decided_keys", {"send_key": "VARCHAR"}, decided)
     first = {(profile, kind): value for profile, kind, value in reversed(found)}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from activation_dagster.domain.consent import ConsentRecord, ConsentRules, ConsentStatus, current_choice, judge_consent
 from activation_dagster.domain.identifiers import Identifier
@@ -21,9 +21,10 @@ from activation_dagster.pipeline.traits import person_traits
 from activation_dagster.state import suppressions
 from activation_dagster.state.bulk import select_in
 from activation_dagster.state.consent import records_of
+from activation_dagster.state.profile_identifiers import held_by, links_of
 from activation_dagster.state.subjects import Cluster, cluster_of
 from activation_dagster.state.suppressions import Suppression
-from activation_dagster.state.tables import consent_records, identifiers, links, profile_redirects, profiles
+from activation_dagster.state.tables import consent_records, identifiers, profile_redirects, profiles
 
 PROFILE = re.compile(r"p[0-9a-f]{7,24}")
 WHOLE_PROFILE = 25
@@ -121,19 +122,22 @@ def identity_of(connection: Connection, person: Cluster, *, reveal: bool) -> Ide
     members = sorted(person.members)
     values: dict[bytes, str] = {}
     if reveal:
-        known = select(identifiers.c.key, identifiers.c.value)
-        values = {bytes(key): value for key, value in select_in(connection, known, identifiers.c.profile_id, members)}
-    wanted = (
-        links.c.kind,
-        links.c.key,
-        links.c.decision,
-        links.c.reason,
-        links.c.event_id,
-        links.c.profile_id,
-        links.c.other_profile_id,
-        links.c.rules_version,
-        links.c.seq,
-    )
+        known = held_by(connection, members, lambda c: (c.key, c.value))
+        values = {bytes(key): value for key, value in known}
+
+    def told(c: Any) -> Sequence[ColumnElement[Any]]:
+        return (
+            c.kind,
+            c.key,
+            c.decision,
+            c.reason,
+            c.event_id,
+            c.profile_id,
+            c.other_profile_id,
+            c.rules_version,
+            c.seq,
+        )
+
     seen = sorted(
         (
             SeenLink(
@@ -147,7 +151,7 @@ def identity_of(connection: Connection, person: Cluster, *, reveal: bool) -> Ide
                 rules_version=row[7],
                 seq=row[8],
             )
-            for row in select_in(connection, select(*wanted), links.c.profile_id, members)
+            for row in links_of(connection, members, told)
         ),
         key=lambda link: (link.seq, link.event_id, link.kind),
     )

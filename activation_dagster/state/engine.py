@@ -24,7 +24,7 @@ from activation_dagster.errors import StateUnusable
 
 Dialect = Literal["sqlite", "postgresql"]
 
-HEAD = "0008"
+HEAD = "0012"
 """The newest migration under `migrations/versions`; a test keeps the two equal. Written here so that a run which finds
 it in the database need not import alembic (import time is latency)."""
 

@@ -10,12 +10,20 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Table, Text, cast, func, literal, select
 
 from activation_dagster.domain.identifiers import Identifier
-from activation_dagster.domain.links import IdentityChanges, KnownIdentifier, KnownProfile
+from activation_dagster.domain.links import IdentityChanges, KnownIdentifier, KnownProfile, LinkDecision
 from activation_dagster.state.bulk import insert_in_chunks, insert_table_in_chunks, select_in
 from activation_dagster.state.engine import State
 from activation_dagster.state.former import then
+from activation_dagster.state.profile_identifiers import COLUMNS, held_by
 from activation_dagster.state.subjects import cluster_of
-from activation_dagster.state.tables import companions, identifiers, links, profile_redirects, profiles
+from activation_dagster.state.tables import (
+    companions,
+    identifiers,
+    links,
+    profile_identifiers,
+    profile_redirects,
+    profiles,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +50,8 @@ def load_part(connection: Connection, wanted: Iterable[Identifier], *, up_to_seq
     redirects, members = clusters(connection, owners, up_to_seq=up_to_seq)
     known = tuple(
         KnownIdentifier(identifier=Identifier(row[0], row[1]), profile_id=row[2], seen_at=row[3])
-        for row in select_in(
-            connection,
-            select(held.c.kind, held.c.value, held.c.profile_id, held.c.seen_at).where(held.c.seq <= up_to_seq),
-            held.c.profile_id,
-            members,
+        for row in held_by(
+            connection, members, lambda c: (c.kind, c.value, c.profile_id, c.seen_at), up_to_seq=up_to_seq
         )
     )
     created = tuple(
@@ -85,12 +90,15 @@ def known_around(
     wanted = keys()
     has, moves = then(connection, identifiers, up_to_seq).c, then(connection, profile_redirects, up_to_seq).c
     is_sqlite = connection.dialect.name == "sqlite"
-    in_hex = func.lower(func.hex(has.key)) if is_sqlite else func.encode(has.key, "hex")
-    line, is_known = cast(in_hex, Text) + " " + has.profile_id + " " + has.kind, has.seq <= up_to_seq
+
+    def line(c: Any) -> ColumnElement[str]:
+        in_hex = func.lower(func.hex(c.key)) if is_sqlite else func.encode(c.key, "hex")
+        return cast(in_hex, Text) + " " + c.profile_id + " " + c.kind
+
     if not _is_over(connection, identifiers, SCANNED_UP_TO * len(wanted)):
         moved = select(moves.from_profile, moves.to_profile).where(moves.seq <= up_to_seq)
         parents = {row[0]: row[1] for row in connection.execute(moved)}
-        everybody = select(line.label("line")).where(is_known)
+        everybody = select(line(has).label("line")).where(has.seq <= up_to_seq)
         lines = _all_sqlite(connection, everybody, has.key) if is_sqlite else _all_postgres(connection, everybody)
         return lines, {profile: _head(profile, parents) for profile in parents}
     owner = select(has.profile_id).where(has.seq <= up_to_seq)
@@ -100,7 +108,7 @@ def known_around(
         query = select(column).where(moves.seq <= up_to_seq)
         touched |= {row[0] for row in select_in(connection, query, column, owners)}
     redirects, members = clusters(connection, touched, up_to_seq=up_to_seq)
-    known = select_in(connection, select(line).where(is_known), has.profile_id, sorted(members.union(owners)))
+    known = held_by(connection, sorted(members.union(owners)), lambda c: (line(c),), up_to_seq=up_to_seq)
     return iter(["\n".join(row[0] for row in known)]), redirects
 
 
@@ -171,6 +179,12 @@ def add_changes(state: State, changes: IdentityChanges, *, position: int, rules_
 
     A run that is repeated looks at the graph as it stood before the batch, so it says the same again; what stands wins.
     """
+    accepted = [
+        (link.profile_id, link.identifier.key, link.event_id)
+        for link in changes.links
+        if link.decision is LinkDecision.ACCEPTED
+    ]
+    insert_in_chunks(state, profile_identifiers, COLUMNS, sorted(accepted))
     insert_in_chunks(
         state,
         links,
@@ -237,6 +251,8 @@ def add_settled(
 ) -> None:
     """Add what was settled of a batch many at once, as `add_changes` adds the rest; Arrow tables of what differs."""
     same = {"decision": "accepted", "reason": "", "other_profile_id": "", "rules_version": rules_version}
+    in_order = links_accepted.select(COLUMNS).sort_by([(name, "ascending") for name in COLUMNS])
+    insert_table_in_chunks(state, profile_identifiers, in_order, {})
     insert_table_in_chunks(state, links, links_accepted, same | {"seq": position, "decided_at": decided_at})
     insert_table_in_chunks(state, profiles, profiles_made, {"created_seq": position})
     insert_table_in_chunks(state, identifiers, identifiers_attached, {"seq": position})
@@ -259,17 +275,3 @@ def profile_count(connection: Connection) -> int:
     total = connection.execute(select(func.count()).select_from(profiles)).scalar_one()
     lost = connection.execute(select(func.count()).select_from(profile_redirects)).scalar_one()
     return total - lost
-
-
-def identifiers_of(connection: Connection, members: Iterable[str], *, up_to_seq: int) -> list[tuple[str, str, str]]:
-    """(profile_id, kind, value) of all identifiers of some profiles."""
-    held = then(connection, identifiers, up_to_seq)
-    return [
-        (row[0], row[1], row[2])
-        for row in select_in(
-            connection,
-            select(held.c.profile_id, held.c.kind, held.c.value).where(held.c.seq <= up_to_seq),
-            held.c.profile_id,
-            members,
-        )
-    ]

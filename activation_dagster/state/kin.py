@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select
 
 from activation_dagster.state.bulk import select_in
 from activation_dagster.state.former import adjudicated_since
+from activation_dagster.state.profile_identifiers import held_by
 from activation_dagster.state.subjects import Cluster, cluster_of
 from activation_dagster.state.tables import FORMER, identifiers, profile_redirects
 
@@ -45,7 +46,6 @@ def _parted_profiles(connection: Connection, whose: dict[str, str]) -> set[tuple
 def _parted_identifiers(connection: Connection, whose: dict[str, str]) -> set[tuple[str, str, int]]:
     """(person now, profile, until): profiles that had an identifier of theirs."""
     former = FORMER[identifiers.name].c
-    query = select(identifiers.c.key, identifiers.c.profile_id)
-    now = {bytes(row[0]): whose[row[1]] for row in select_in(connection, query, identifiers.c.profile_id, whose)}
+    now = {bytes(row[0]): whose[row[1]] for row in held_by(connection, whose, lambda c: (c.key, c.profile_id))}
     before = select(former.key, former.profile_id, former.ended_seq)
     return {(now[bytes(row[0])], row[1], row[2] - 1) for row in select_in(connection, before, former.key, now)}

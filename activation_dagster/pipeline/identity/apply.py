@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Table, delete, select
 
 from activation_dagster.domain.consent import ConsentStatus
 from activation_dagster.domain.identifiers import IdentityRules
+from activation_dagster.domain.links import LinkDecision
 from activation_dagster.errors import LeaseHeld, WrongUse
 from activation_dagster.pipeline.contracts_in_force import contracts_in_force, contracts_named
 from activation_dagster.pipeline.identity.differences import (
@@ -50,6 +51,7 @@ from activation_dagster.state.fencing import FencedState
 from activation_dagster.state.former import add_rows, end_rows, keep_former
 from activation_dagster.state.instants import micros
 from activation_dagster.state.leases import Lease, acquire, release, renew
+from activation_dagster.state.profile_identifiers import keep_order
 from activation_dagster.state.subjects import lock_subjects
 from activation_dagster.state.suppressions import COLUMNS as SUPPRESSION_COLUMNS
 from activation_dagster.state.tables import (
@@ -274,7 +276,10 @@ def _write_table(hand: Hand, table: Table, change: Change, seq: int) -> None:
 
 def _write_rows(connection: Connection, table: Table, change: Change, keys: Sequence[Key], seq: int) -> None:
     end_rows(connection, table, [key for key in keys if key in change.ended], seq=seq)
-    add_rows(connection, table, [change.added[key] for key in keys if key in change.added], seq=seq)
+    added = [change.added[key] for key in keys if key in change.added]
+    if table is links:  # every identifier's link is among them
+        keep_order(connection, [(row[3], row[1], row[0]) for row in added if row[4] == LinkDecision.ACCEPTED.value])
+    add_rows(connection, table, added, seq=seq)
 
 
 def _write_profiles(hand: Hand, found: Differences, seq: int) -> None:

@@ -17,8 +17,8 @@ from activation_dagster.pipeline.places import Places
 from activation_dagster.state.bulk import select_in
 from activation_dagster.state.conflicts import conflicts_by_closing
 from activation_dagster.state.consent import record_id
-from activation_dagster.state.former import then
 from activation_dagster.state.instants import instant
+from activation_dagster.state.profile_identifiers import held_by, links_against, links_of
 from activation_dagster.state.subjects import cluster_of
 from activation_dagster.state.suppressions import suppression_id
 from activation_dagster.state.tables import (
@@ -151,8 +151,8 @@ def differences(
     )
 
 
-def _columns(table: Table) -> list[Any]:
-    return [column for column in table.columns if column.name != "known_seq"]
+def _columns(c: Any) -> list[Any]:
+    return [column for column in c if column.name != "known_seq"]
 
 
 def _plain(row: Iterable[Any]) -> Row:
@@ -187,21 +187,21 @@ def _graph_in_state(
     if members is None:
         for table in GRAPH:
             since = table.c.created_seq if table is profiles else table.c.seq
-            query = select(*_columns(table)).where(since <= until)
+            query = select(*_columns(table.c)).where(since <= until)
             found[table.name].put(_plain(row) for row in connection.execute(query))
         return found
 
     def load(table: Table, column: Any, values: Iterable[Any]) -> None:
         since = table.c.created_seq if table is profiles else table.c.seq
-        query = select(*_columns(table)).where(since <= until)
+        query = select(*_columns(table.c)).where(since <= until)
         found[table.name].put(_plain(row) for row in select_in(connection, query, column, values))
 
     load(profiles, profiles.c.profile_id, members)
-    load(identifiers, identifiers.c.profile_id, members)
+    held = held_by(connection, members, _columns)
+    found[identifiers.name].put(_plain(row) for row in held if row[4] <= until)
     load(profile_redirects, profile_redirects.c.from_profile, members)
-    load(links, links.c.profile_id, members)
-    against = select(*_columns(links)).where(links.c.seq <= until, links.c.other_profile_id != "")
-    found[links.name].put(_plain(row) for row in select_in(connection, against, links.c.other_profile_id, members))
+    for told in (links_of(connection, members, _columns), links_against(connection, members, _columns)):
+        found[links.name].put(_plain(row) for row in told if row[8] <= until)
     arrived = [arrival.event_id for firsts in history.firsts.values() for arrival in firsts]
     load(links, links.c.event_id, arrived)
     load(companions, companions.c.key, [key for (key,) in found[identifiers.name].by_key])
@@ -299,9 +299,9 @@ def _facts_in_state(
 ) -> Rows:
     """What batches wrote; what people and destinations said themselves stands at other sequences, and stays."""
     found = Rows(table=table)
-    names = [column.name for column in _columns(table)]
+    names = [column.name for column in _columns(table.c)]
     place = names.index("seq")
-    query = select(*_columns(table)).where(table.c.seq <= until)
+    query = select(*_columns(table.c)).where(table.c.seq <= until)
     rows = select_in(connection, query, table.c.profile_id, members)
     found.put(_plain(row) for row in rows if row[place] in positions)
     return found
@@ -341,7 +341,9 @@ def _spoken(
     spoken: list[tuple[int, Table, Row]] = []
     hard: list[Row] = []
     choices: list[Row] = []
-    query = select(*_columns(consent_records), consent_records.c.known_seq).where(consent_records.c.seq <= spoken_until)
+    query = select(*_columns(consent_records.c), consent_records.c.known_seq).where(
+        consent_records.c.seq <= spoken_until
+    )
     for *row, known in select_in(connection, query, consent_records.c.profile_id, members):
         record = _plain(row)
         if record[6] in positions:
@@ -350,7 +352,7 @@ def _spoken(
         if record[4] == ConsentStatus.DENIED.value:
             parts = _parts(connection, record[1], max(record[6], known), world)
             choices += [copied_no(record, part) for part in parts]
-    covered = select(*_columns(suppressions)).where(suppressions.c.seq <= spoken_until)
+    covered = select(*_columns(suppressions.c)).where(suppressions.c.seq <= spoken_until)
     for row in select_in(connection, covered, suppressions.c.profile_id, members):
         record = _plain(row)
         spoken.append((record[5], suppressions, record))
@@ -364,10 +366,8 @@ def _spoken(
 
 def _parts(connection: Connection, profile: str, seq: int, world: World) -> set[str]:
     """Other profiles that now have an identifier of whom a profile was at a state sequence."""
-    held = then(connection, identifiers, seq)
     person = cluster_of(connection, [profile], seq)[profile]
-    query = select(held.c.key).where(held.c.seq <= seq)
-    keys = [bytes(row[0]) for row in select_in(connection, query, held.c.profile_id, sorted(person.members))]
+    keys = [bytes(row[0]) for row in held_by(connection, person.members, lambda c: (c.key,), up_to_seq=seq)]
     owners = {world.identifiers[key][2] for key in keys if key in world.identifiers}
     here = world.canonical(profile)
     return {owner for owner in owners if world.canonical(owner) != here}

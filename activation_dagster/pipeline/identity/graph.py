@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, literal, select
+from sqlalchemy import ColumnElement, Connection, literal, select
 
 from activation_dagster.domain.links import LinkDecision
 from activation_dagster.domain.masking import masked
@@ -20,7 +20,8 @@ from activation_dagster.pipeline.traits import person_traits
 from activation_dagster.state.adjudications import doings
 from activation_dagster.state.bulk import select_in
 from activation_dagster.state.instants import instant
-from activation_dagster.state.tables import FORMER, identifiers, links, profile_redirects, profiles
+from activation_dagster.state.profile_identifiers import held_by, links_against, links_of
+from activation_dagster.state.tables import FORMER, links, profile_redirects, profiles
 
 MOST_LINKS = 500
 """A person of more links is a shared device or a robot; the first ones say how it began."""
@@ -209,46 +210,36 @@ def _why(reason: str, responses: dict[str, str], *, is_merge: bool) -> str:
 
 
 def _values(connection: Connection, members: Iterable[str]) -> dict[bytes, str]:
-    query = select(identifiers.c.key, identifiers.c.value)
-    return {bytes(key): value for key, value in select_in(connection, query, identifiers.c.profile_id, members)}
+    return {bytes(key): value for key, value in held_by(connection, members, lambda c: (c.key, c.value))}
 
 
 def _identifiers(connection: Connection, members: Iterable[str]) -> list[tuple[str, bytes, str, str, int]]:
-    query = select(
-        identifiers.c.kind,
-        identifiers.c.key,
-        identifiers.c.profile_id,
-        identifiers.c.event_id,
-        identifiers.c.seen_at,
-        identifiers.c.seq,
-    )
-    rows = sorted(
-        select_in(connection, query, identifiers.c.profile_id, members), key=lambda row: (row[5], row[3], row[0])
-    )
+    held = held_by(connection, members, lambda c: (c.kind, c.key, c.profile_id, c.event_id, c.seen_at, c.seq))
+    rows = sorted(held, key=lambda row: (row[5], row[3], row[0]))
     return [(row[0], bytes(row[1]), row[2], row[3], row[4]) for row in rows]
 
 
 def _links(connection: Connection, members: list[str]) -> list[tuple[Any, ...]]:
     """The ledger's rows, those that hold and those that held; last, which acts brought and ended each."""
     found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-    for table in (links, FORMER[links.name]):
-        t = table.c
-        ended = t.ended_seq if table is not links else literal(0)
-        columns = (
-            t.kind,
-            t.key,
-            t.decision,
-            t.reason,
-            t.event_id,
-            t.other_profile_id,
-            t.profile_id,
-            t.rules_version,
-            t.seq,
-            t.decided_at,
-            t.known_seq,
-            ended,
+
+    def told(c: Any) -> Sequence[ColumnElement[Any]]:
+        return (
+            c.kind,
+            c.key,
+            c.decision,
+            c.reason,
+            c.event_id,
+            c.other_profile_id,
+            c.profile_id,
+            c.rules_version,
+            c.seq,
+            c.decided_at,
+            c.known_seq,
+            c.get("ended_seq", literal(0)),
         )
-        against = select(*columns).where(t.other_profile_id != "")
-        for query, column in ((select(*columns), t.profile_id), (against, t.other_profile_id)):
-            found |= {(row[4], bytes(row[1]), row[-1]): row for row in select_in(connection, query, column, members)}
+
+    for table in (links, FORMER[links.name]):
+        for lookup in (links_of, links_against):
+            found |= {(row[4], bytes(row[1]), row[-1]): row for row in lookup(connection, members, told, table)}
     return list(found.values())

@@ -27,6 +27,7 @@ from activation_dagster.state.adjudications import adjudications_of, all_separat
 from activation_dagster.state.batches import all_finished, load_batches
 from activation_dagster.state.bulk import select_in
 from activation_dagster.state.consent import record_of
+from activation_dagster.state.profile_identifiers import held_by
 from activation_dagster.state.tables import (
     consent_records,
     identifiers,
@@ -184,8 +185,7 @@ def find_differences(
 
 def keys_of(connection: Connection, members: Collection[str]) -> frozenset[bytes]:
     """The keys of all identifiers of some profiles."""
-    query = select(identifiers.c.key)
-    return frozenset(bytes(row[0]) for row in select_in(connection, query, identifiers.c.profile_id, members))
+    return frozenset(bytes(row[0]) for row in held_by(connection, members, lambda c: (c.key,)))
 
 
 def _always(rules: IdentityRules) -> Callable[[Batch], IdentityRules]:

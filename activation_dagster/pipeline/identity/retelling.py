@@ -34,6 +34,7 @@ from activation_dagster.state.fencing import FencedState
 from activation_dagster.state.former import add_rows
 from activation_dagster.state.instants import micros
 from activation_dagster.state.memberships import due_for_review
+from activation_dagster.state.profile_identifiers import keep_order
 from activation_dagster.state.sends import intend
 from activation_dagster.state.tables import (
     activity,
@@ -191,6 +192,7 @@ def _put_people(scratch: State, history: History, world: World, telling: Retelli
             for key, (kind, value, profile, seq, event_id, at) in world.identifiers.items()
             if profile in members
         ]
+        keep_order(connection, [(row[3], row[0], row[5]) for row in held])
         add_rows(connection, identifiers, held, seq=0)
         add_rows(connection, profile_redirects, telling.gone, seq=0)
         rows = [

@@ -26,6 +26,7 @@ from activation_dagster.pipeline.places import Places
 from activation_dagster.state.adjudications import all_separations, begin
 from activation_dagster.state.batches import all_finished, load_batches
 from activation_dagster.state.bulk import select_in
+from activation_dagster.state.profile_identifiers import held_by, links_against, links_of
 from activation_dagster.state.subjects import cluster_of
 from activation_dagster.state.tables import FORMER, identifiers, links, profile_redirects, profiles
 
@@ -208,7 +209,7 @@ def people_tied_to(connection: Connection, profile_ids: Collection[str]) -> froz
             met |= _shown_with(connection, table, members)
         met |= _others(connection, FORMER[profile_redirects.name], members, "from_profile", "to_profile")
         former = FORMER[identifiers.name]
-        held = [row[0] for row in select_in(connection, select(identifiers.c.key), identifiers.c.profile_id, members)]
+        held = [row[0] for row in held_by(connection, members, lambda c: (c.key,))]
         met |= {row[0] for row in select_in(connection, select(former.c.profile_id), former.c.key, held)}
         waiting = {one for one in met if one} - found
     return frozenset(found)
@@ -216,10 +217,11 @@ def people_tied_to(connection: Connection, profile_ids: Collection[str]) -> froz
 
 def _shown_with(connection: Connection, table: Any, members: Collection[str]) -> set[str]:
     """Whoever an event that the ledger tells of members of tells of too."""
-    query = select(table.c.event_id)
-    events = {row[0] for row in select_in(connection, query, table.c.profile_id, members)}
-    against = query.where(table.c.other_profile_id != "")
-    events |= {row[0] for row in select_in(connection, against, table.c.other_profile_id, members)}
+    events = {
+        row[0]
+        for lookup in (links_of, links_against)
+        for row in lookup(connection, members, lambda c: (c.event_id,), table)
+    }
     both = select(table.c.profile_id, table.c.other_profile_id)
     return {one for row in select_in(connection, both, table.c.event_id, events) for one in row}
 
