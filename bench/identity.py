@@ -129,7 +129,8 @@ def _fill_postgres(made: duckdb.DuckDBPyConnection, held: str, url: str, folder:
             ),
             (
                 "profile_identifiers (profile_id, key, event_id)",
-                f"select {PROFILE} as profile_id, '\\x' || {HASHED} as key, 'bench' from {held} order by profile_id, key",
+                f"select {PROFILE} as profile_id, '\\x' || {HASHED} as key, 'bench' from {held} "
+                "order by profile_id, key",
             ),
         ):
             file = folder / "filling.csv"
