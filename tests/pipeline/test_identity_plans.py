@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from activation_dagster.domain.identifiers import Identifier, profile_id
 from activation_dagster.domain.separations import Pair
 from activation_dagster.errors import LeaseHeld, WrongUse
 from activation_dagster.pipeline.identity import apply as identity_apply
-from activation_dagster.pipeline.identity.apply import apply_plan, finish_adjudication, plan_apply
+from activation_dagster.pipeline.identity.apply import apply_plan, plan_apply
 from activation_dagster.pipeline.identity.graph import graph_of
 from activation_dagster.pipeline.identity.plan import find_differences
 from activation_dagster.pipeline.identity.unmerge import unmerge
@@ -39,6 +38,7 @@ from activation_dagster.state.engine import open_state
 from activation_dagster.state.subjects import cluster_of
 from activation_dagster.state.suppressions import active_for, suppress
 from activation_dagster.state.tables import control_log, profile_redirects
+from tests.pipeline.dying import applying_dies
 from tests.pipeline.identity_stories import (
     CONTRACTS,
     Seen,
@@ -53,6 +53,7 @@ from tests.pipeline.identity_stories import (
 )
 from tests.pipeline.small_shop import (
     NOW,
+    Clock,
     Event,
     batches_of,
     buyer,
@@ -330,6 +331,7 @@ TOLD = [
     ],
 ]
 LATER = [Seen(user="ann", device="phone", does="buy", hour=9), Seen(user="bea", device="tablet", does="yes", hour=9)]
+AFTER_THE_LEASE = timedelta(minutes=5)
 POINTS = ["identity.begun", "identity.facts", "identity.profiles", "identity.people", "identity.graph"]
 
 
@@ -347,27 +349,30 @@ def ready(folder: Path, url: str) -> Generator[Places]:
         yield places
 
 
-def test_who_dies_on_the_way_leaves_what_is_finished_to_the_same_end(
+def test_who_is_killed_on_the_way_leaves_what_is_finished_to_the_same_end(
     new_state_url: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(identity_apply, "ROWS_AT_ONCE", 2)
-    with ready(tmp_path / "whole", new_state_url()) as whole, ready(tmp_path / "cut", new_state_url()) as places:
+    url = new_state_url()
+    with ready(tmp_path / "whole", new_state_url()) as whole, ready(tmp_path / "cut", url) as places:
         apply_plan(whole, as_planned(whole), by="bob", why="A better contract.")
         plan = as_planned(places)
-        for point in POINTS:
-
-            def die(passed: str, at: str = point) -> None:
-                if passed == at:
-                    raise Died
-
-            dying = replace(places, at=die)
-            begins = partial(apply_plan, dying, plan, by="bob", why="A better contract.")
-            with pytest.raises(Died):
-                (begins if point == POINTS[0] else partial(finish_adjudication, dying))()
+        for number, point in enumerate(POINTS):
+            applying_dies(
+                tmp_path / "cut",
+                url,
+                at=point,
+                clock=NOW + number * AFTER_THE_LEASE,
+                rows_at_once=2,
+                plan=plan if point == POINTS[0] else None,
+            )
+            with places.state.read() as connection:
+                assert [one.is_finished for one in adjudications_of(connection)] == [False]
         land_batches(places, [LATER], first=len(TOLD))
         land_batches(whole, [LATER], first=len(TOLD))
-        work(places)  # whoever works the next batch finishes it first
-        work(whole)
+        later = Clock(NOW + len(POINTS) * AFTER_THE_LEASE)
+        work(replace(places, clock=later))  # whoever works the next batch finishes it first
+        work(replace(whole, clock=later))
         assert held(places) == held(whole)
         assert former_rows(places) == former_rows(whole) > 0
         with places.state.read() as connection:
