@@ -16,10 +16,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-real test-archives test-injection test-collector test-clients check bench fuzz fuzz-collector ui screenshot lock clean
+.PHONY: help env demo test test-real test-archives test-injection test-adjudication test-collector test-clients check bench fuzz fuzz-collector ui screenshot lock clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(STAMP) ## build the environment under .venv (every target does so by itself)
 
@@ -59,6 +59,9 @@ test-archives: $(S3_STAMP) ## archives in a bucket, on a local S3 server
 
 test-injection: $(STAMP) ## bad events of every kind in a stream, repaired and replayed [EVENTS=1000000]
 	@INJECTED_EVENTS="$(or $(EVENTS),1000000)" $(BIN)/pytest tests/guarantees/test_bad_data_is_repairable.py
+
+test-adjudication: $(STAMP) ## plans and undone links against fresh environments [HISTORIES=20]
+	@ADJUDICATED_HISTORIES="$(or $(HISTORIES),20)" $(BIN)/pytest tests/pipeline/test_identity_plans.py -k "planned or never_been"
 
 # a comma in a call separates what it is given
 comma := ,

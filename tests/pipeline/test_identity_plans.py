@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -69,10 +69,14 @@ from tests.pipeline.small_shop import (
 )
 
 SEARCH = settings(
-    max_examples=2,
+    max_examples=int(os.environ.get("ADJUDICATED_HISTORIES", "2")),  # one takes ten seconds
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example],
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.large_base_example,
+        HealthCheck.function_scoped_fixture,  # each history has databases of its own
+    ],
 )
 
 
@@ -104,15 +108,13 @@ def as_planned(places: Places) -> dict[str, object]:
     some.sampled_from(sorted(CONTRACTS)),
 )
 def test_what_is_applied_is_what_was_planned_and_what_the_rules_make_of_it_from_the_first_event(
-    tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path, told: Told, before: str, after: str
+    tmp_path_factory: pytest.TempPathFactory, new_state_url: Callable[[], str], told: Told, before: str, after: str
 ) -> None:
     folder = tmp_path_factory.mktemp("applied")
-    for name in ("then", "new"):
-        shutil.copy(migrated_sqlite, folder / f"{name}.db")
     batches = cut(told)
     with (
-        environment(folder / "then", f"sqlite:///{folder}/then.db", before) as places,
-        environment(folder / "new", f"sqlite:///{folder}/new.db", after) as fresh,
+        environment(folder / "then", new_state_url(), before) as places,
+        environment(folder / "new", new_state_url(), after) as fresh,
     ):
         for one in (places, fresh):
             land_batches(one, batches)
@@ -135,15 +137,13 @@ def test_what_is_applied_is_what_was_planned_and_what_the_rules_make_of_it_from_
 @SEARCH
 @given(some.lists(stories, min_size=15, max_size=30), some.sampled_from(sorted(CONTRACTS)))
 def test_a_merge_that_is_undone_is_as_if_it_had_never_been(
-    tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path, told: Told, contract: str
+    tmp_path_factory: pytest.TempPathFactory, new_state_url: Callable[[], str], told: Told, contract: str
 ) -> None:
     folder = tmp_path_factory.mktemp("undone")
-    for name in ("then", "new"):
-        shutil.copy(migrated_sqlite, folder / f"{name}.db")
     batches = cut(told)
     with (
-        environment(folder / "then", f"sqlite:///{folder}/then.db", contract) as places,
-        environment(folder / "new", f"sqlite:///{folder}/new.db", contract) as fresh,
+        environment(folder / "then", new_state_url(), contract) as places,
+        environment(folder / "new", new_state_url(), contract) as fresh,
     ):
         land_batches(places, batches)
         work(places)

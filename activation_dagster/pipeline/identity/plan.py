@@ -282,7 +282,8 @@ def _profiles(
     new = {head for head, heads in came_from.items() if not heads}
     gone = {head for head, heads in became.items() if not heads}
     same = {head for head in became.keys() & came_from.keys() if keys[head] == keys_before[head]}
-    changed = {head for head in became if head not in split | gone | same and not became[head] & merged}
+    told_otherwise = split | gone | same
+    changed = {head for head, heads in became.items() if head not in told_otherwise and not heads & merged}
     counts = ProfileCounts(
         before=len(became),
         after=len(came_from),
