@@ -84,6 +84,7 @@ def fill(url: str, count: int, folder: Path) -> None:
             _fill_sqlite(made, held, str(where.database))
         else:
             _fill_postgres(made, held, url, folder)
+    os.sync()  # what was filled is on the disk: no batch's fsync waits for it
 
 
 def _fill_sqlite(made: duckdb.DuckDBPyConnection, held: str, file: str) -> None:
@@ -147,6 +148,7 @@ def _fill_postgres(made: duckdb.DuckDBPyConnection, held: str, url: str, folder:
         database.execute("VACUUM ANALYZE identifiers")  # as the database does by itself some time after a load
         database.execute("VACUUM ANALYZE profiles")
         database.execute("VACUUM ANALYZE profile_identifiers")
+        database.execute("CHECKPOINT")
 
 
 # -- batches -----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ What a profile has only grows, so the result does not depend on how events are c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from activation_dagster.domain.identifiers import (
     SPAN,
@@ -28,11 +28,17 @@ from activation_dagster.domain.links import (
     NOT_KEPT,
     IdentityChanges,
     KnownIdentifier,
-    KnownProfile,
     Link,
     Merge,
 )
 from activation_dagster.domain.reasons import LinkRefusal
+
+Ages = Callable[[Collection[str]], Mapping[str, tuple[int, int]]]
+"""When profiles were made, as (state sequence, rank inside the batch); the smaller is the older."""
+
+
+def _of_nobody(_: Collection[str]) -> Mapping[str, tuple[int, int]]:
+    return {}
 
 
 class IdentityGraph:
@@ -42,13 +48,16 @@ class IdentityGraph:
         self,
         rules: IdentityRules,
         *,
-        profiles: Iterable[KnownProfile] = (),
+        ages: Ages = _of_nobody,
         identifiers: Iterable[KnownIdentifier] = (),
         redirects: Mapping[str, str] | None = None,
         companions: Mapping[Identifier, Iterable[bytes]] | None = None,
         position: int = 0,
     ) -> None:
-        """`identifiers` holds all identifiers of each profile whose cluster is touched; `position` is the batch's."""
+        """`identifiers` holds all identifiers of each profile whose cluster is touched; `position` is the batch's.
+
+        `ages` is asked of known profiles that an event shows to be one, and of no others.
+        """
         self._rules = rules
         self._kinds = {kind.name: kind for kind in rules.kinds}
         # The safety rule stands here too, so that rules built by hand cannot leave it out.
@@ -64,7 +73,8 @@ class IdentityGraph:
         self._values_end = any(kind.shared or kind.time_to_live for kind in rules.kinds)
         self._position = position
         self._redirects = dict(redirects or {})
-        self._created = {profile.profile_id: profile.created for profile in profiles}
+        self._ages = ages
+        self._created: dict[str, tuple[int, int]] = {}
         self._owner: dict[Identifier, str] = {}
         self._seen_at: dict[Identifier, int] = {}
         self._counts: dict[str, dict[str, int]] = {}
@@ -225,6 +235,9 @@ class IdentityGraph:
             self._times.setdefault((profile, identifier.kind), []).append(at)
 
     def _winner(self, found: Sequence[str]) -> str:
+        unknown = [profile for profile in found if profile not in self._created]
+        self._created.update(self._ages(unknown))
+
         def age(profile: str) -> tuple[tuple[int, int], str]:
             return self._created[profile], profile
 

@@ -22,14 +22,6 @@ class KnownIdentifier:
     seen_at: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownProfile:
-    """A profile in state: when it was created, as (state sequence, rank inside the batch); the smaller is the older."""
-
-    profile_id: str
-    created: tuple[int, int]
-
-
 class LinkDecision(StrEnum):
     """What became of a link; every link is exactly one of these."""
 

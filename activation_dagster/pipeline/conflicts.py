@@ -139,7 +139,7 @@ class JudgedAgain:
             companions = graph_state.companions_of(connection, asked, up_to_seq=NO_LIMIT) if asked else {}
         graph = IdentityGraph(
             rules,
-            profiles=part.profiles,
+            ages=graph_state.ages_of(self._places.state, part.members, up_to_seq=NO_LIMIT),
             identifiers=part.identifiers,
             redirects=part.redirects,
             companions=companions,

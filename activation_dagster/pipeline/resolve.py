@@ -157,7 +157,7 @@ def _see(
         )
     graph = IdentityGraph(
         rules,
-        profiles=part.profiles,
+        ages=graph_state.ages_of(run.places.state, part.members, up_to_seq=before),
         identifiers=part.identifiers,
         redirects=part.redirects,
         companions=companions,

@@ -187,9 +187,15 @@ def select_in(
 def _probe_postgres(
     connection: Connection, select: Select[*tuple[Any, ...]], column: ColumnElement[Any], probe: list[Any]
 ) -> Generator[tuple[Any, ...]]:
-    query = select.where(column == any_(bindparam("probe", type_=ARRAY(column.type))))
-    for row in connection.execute(query, {"probe": probe}):
-        yield tuple(row)
+    """Run by the driver, which gives tuples; the array in binary, because as text each value would be quoted."""
+    query = select.where(column == any_(bindparam("probe", probe, type_=ARRAY(column.type))))
+    compiled = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
+    text = str(compiled).replace("%(probe)s", "%(probe)b")
+    driver: Any = connection.connection.driver_connection
+    with _sqlalchemy_errors(), driver.cursor() as cursor:
+        cursor.execute(text, compiled.params)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    yield from rows
 
 
 def _probe_sqlite(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Table, Text, cast, func, literal, select
 
 from activation_dagster.domain.identifiers import Identifier
-from activation_dagster.domain.links import IdentityChanges, KnownIdentifier, KnownProfile, LinkDecision
+from activation_dagster.domain.identity import Ages
+from activation_dagster.domain.links import IdentityChanges, KnownIdentifier, LinkDecision
 from activation_dagster.state.bulk import insert_in_chunks, insert_table_in_chunks, select_in
 from activation_dagster.state.engine import State
 from activation_dagster.state.former import then
@@ -28,16 +29,16 @@ from activation_dagster.state.tables import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphPart:
-    """The part of the graph around some identifiers, as it stood at one state sequence."""
+    """The part of the graph around some identifiers, as it stood at one state sequence; `members` are its profiles."""
 
-    profiles: tuple[KnownProfile, ...]
+    members: frozenset[str]
     identifiers: tuple[KnownIdentifier, ...]
     redirects: Mapping[str, str]
 
 
 def load_part(connection: Connection, wanted: Iterable[Identifier], *, up_to_seq: int) -> GraphPart:
     """Everything about the profiles that have any of the wanted identifiers: whole clusters, by index."""
-    held, made = then(connection, identifiers, up_to_seq), then(connection, profiles, up_to_seq)
+    held = then(connection, identifiers, up_to_seq)
     owners = {
         row[0]
         for row in select_in(
@@ -54,16 +55,7 @@ def load_part(connection: Connection, wanted: Iterable[Identifier], *, up_to_seq
             connection, members, lambda c: (c.kind, c.value, c.profile_id, c.seen_at), up_to_seq=up_to_seq
         )
     )
-    created = tuple(
-        KnownProfile(profile_id=row[0], created=(row[1], row[2]))
-        for row in select_in(
-            connection,
-            select(made.c.profile_id, made.c.created_seq, made.c.created_rank),
-            made.c.profile_id,
-            members,
-        )
-    )
-    return GraphPart(profiles=created, identifiers=known, redirects=redirects)
+    return GraphPart(members=frozenset(members), identifiers=known, redirects=redirects)
 
 
 SCANNED_UP_TO = 4
@@ -149,6 +141,27 @@ def created_of(connection: Connection, asked: Iterable[str], *, up_to_seq: int) 
     made = then(connection, profiles, up_to_seq).c
     query = select(made.profile_id, made.created_seq, made.created_rank)
     return {row[0]: (row[1], row[2]) for row in select_in(connection, query, made.profile_id, asked)}
+
+
+def ages_of(state: State, members: Iterable[str], *, up_to_seq: int) -> Ages:
+    """`created_of` for the graph around some profiles, read when it is asked: most batches make few of them one.
+
+    Each time as many more of the members are read along as are known by then, so that many questions are few reads.
+    """
+    waiting = dict.fromkeys(members)
+    known: dict[str, tuple[int, int]] = {}
+
+    def ages(asked: Collection[str]) -> Mapping[str, tuple[int, int]]:
+        missing = [profile for profile in asked if profile not in known]
+        if missing:
+            along = [profile for profile in islice(waiting, len(known) + len(missing)) if profile not in missing]
+            for profile in (*missing, *along):
+                waiting.pop(profile, None)
+            with state.read() as connection:
+                known.update(created_of(connection, [*missing, *along], up_to_seq=up_to_seq))
+        return {profile: known[profile] for profile in asked}
+
+    return ages
 
 
 def companions_of(

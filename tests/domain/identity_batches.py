@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from activation_dagster.domain.identifiers import Identifier, IdentityRules
 from activation_dagster.domain.identity import IdentityGraph
 from activation_dagster.domain.identity_batches import unsettled
-from activation_dagster.domain.links import KnownIdentifier, KnownProfile, Link, Merge
+from activation_dagster.domain.links import KnownIdentifier, Link, Merge
 
 Event = tuple[Identifier, ...]
 
@@ -43,7 +43,7 @@ class Kept:
         members = {profile for profile in self.profiles if self.canonical(profile) in heads}
         return IdentityGraph(
             self.rules,
-            profiles=[KnownProfile(profile_id=one, created=self.profiles[one]) for one in members],
+            ages=lambda asked: {one: self.profiles[one] for one in members.intersection(asked)},
             identifiers=[
                 KnownIdentifier(identifier=one, profile_id=profile, seen_at=at)
                 for one, (profile, at) in self.identifiers.items()

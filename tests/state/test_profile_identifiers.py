@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import Connection, Table, event, insert, select, text
+from sqlalchemy import Connection, Table, insert, select, text
 
 from activation_dagster.domain.identifiers import Identifier
 from activation_dagster.domain.links import IdentityChanges, Link, LinkDecision
@@ -156,19 +157,24 @@ def postgres_plans(state: State, look_up: Callable[[Connection], Iterable[Any]])
             connection.execute(text(f"ANALYZE {table}"))
     asked: list[tuple[str, Any]] = []
 
-    def keep(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
-        asked.append((statement, parameters))
+    class Keeping(psycopg.Cursor[Any]):
+        def execute(self, query: Any, params: Any = None, **more: Any) -> Any:
+            asked.append((str(query), params))
+            return super().execute(query, params, **more)
 
     with state.read() as connection:
-        event.listen(connection, "before_cursor_execute", keep)
-        list(look_up(connection))
-        event.remove(connection, "before_cursor_execute", keep)
+        driver: Any = connection.connection.driver_connection
+        driver.cursor_factory = Keeping
+        try:
+            list(look_up(connection))
+        finally:
+            driver.cursor_factory = psycopg.Cursor
         of_profiles = [one for one in asked if "ANY" in one[0]]
         assert of_profiles
         return "\n".join(
             row[0]
             for statement, parameters in of_profiles
-            for row in connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
+            for row in driver.execute(f"EXPLAIN {statement}", parameters)
         )
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from activation_dagster.domain.identifiers import Identifier, IdentityRules
 from activation_dagster.domain.identity import IdentityGraph
 from activation_dagster.domain.identity_batches import unsettled
-from activation_dagster.domain.links import KnownIdentifier, KnownProfile, Merge
+from activation_dagster.domain.links import KnownIdentifier, Merge
 from activation_dagster.domain.separations import Pair, pair_of
 from activation_dagster.pipeline.identity.history import Arrival, History
 
@@ -102,7 +102,7 @@ def adjudicate(history: History, watch: Watch | None = None) -> World:
 def _graph(rules: IdentityRules, world: World, companions: dict[Identifier, set[bytes]]) -> IdentityGraph:
     return IdentityGraph(
         rules,
-        profiles=[KnownProfile(profile_id=one, created=row[:2]) for one, row in world.profiles.items()],
+        ages=lambda asked: {one: world.profiles[one][:2] for one in asked},
         identifiers=[
             KnownIdentifier(identifier=Identifier(row[0], row[1]), profile_id=row[2], seen_at=row[5])
             for row in world.identifiers.values()
