@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -145,19 +145,24 @@ class IdentifierKind:
         if "lower" in self.normalise:
             values = [value.lower() for value in values]
         blocked = {"", *self.blocked_values}
-        for search in (re.compile(pattern).search for pattern in self.blocked_patterns):
+        for search in _searches(self.blocked_patterns):
             blocked.update(value for value in values if search(value))
         return [None if value in blocked else value for value in values]
 
     def _is_blocked(self, value: str) -> bool:
         if value == "" or value in self.blocked_values:
             return True
-        return any(re.search(pattern, value) for pattern in self.blocked_patterns)
+        return any(search(value) for search in _searches(self.blocked_patterns))
 
     @property
     def has_time(self) -> bool:
         """Whether what may be done with a value depends on when its event happened."""
         return self.window is not Window.EVER or self.time_to_live is not None
+
+
+@lru_cache(maxsize=256)
+def _searches(patterns: tuple[str, ...]) -> tuple[Callable[[str], object], ...]:
+    return tuple(re.compile(pattern).search for pattern in patterns)
 
 
 def normalised(value: str, step: Step) -> str | None:

@@ -6,11 +6,13 @@ left out must stand in state on the event's own profile. So what resolving forge
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import itemgetter
+
 from sqlalchemy import select
 
 from activation_dagster.domain.identifiers import Identifier
 from activation_dagster.domain.links import LinkDecision
-from activation_dagster.domain.reasons import LinkRefusal
 from activation_dagster.lake.rule_sql import literal
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.state import identity as graph_state
@@ -78,10 +80,11 @@ def _make_standing(run: BatchRun) -> None:
         query = select(held.key, held.profile_id, held.event_id).where(held.seq <= run.position)
         while chunk := values.fetchmany(AT_ONCE):
             asked: dict[bytes, list[tuple[str, str]]] = {}
-            for kind, raw in chunk:
-                value = kinds[kind].reading(raw)
-                if not isinstance(value, LinkRefusal):
-                    asked.setdefault(Identifier(kind, value).key, []).append((kind, raw))
+            for kind, offered in groupby(sorted(chunk), key=itemgetter(0)):
+                raws = [raw for _, raw in offered]
+                for raw, value in zip(raws, kinds[kind].readings(raws), strict=True):
+                    if value is not None:
+                        asked.setdefault(Identifier(kind, value).key, []).append((kind, raw))
             for key, owner, event_id in select_in(connection, query, held.key, asked):
                 found += [(kind, raw, owner, event_id) for kind, raw in asked[bytes(key)]]
     engine.put("standing_values", dict.fromkeys(("kind", "raw", "owner", "event_id"), "VARCHAR"), found)
