@@ -52,7 +52,7 @@ def load_part(connection: Connection, wanted: Iterable[Identifier], *, up_to_seq
     known = tuple(
         KnownIdentifier(identifier=Identifier(row[0], row[1]), profile_id=row[2], seen_at=row[3])
         for row in held_by(
-            connection, members, lambda c: (c.kind, c.value, c.profile_id, c.seen_at), up_to_seq=up_to_seq
+            connection, members, lambda c: (c.kind, c.value, c.profile_id, c.seen_at, c.key), up_to_seq=up_to_seq
         )
     )
     return GraphPart(members=frozenset(members), identifiers=known, redirects=redirects)

@@ -20,6 +20,7 @@ from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.plan import plan_batch
 from activation_dagster.pipeline.work import VERBS
 from activation_dagster.state.engine import State, open_state
+from activation_dagster.state.profile_identifiers import keep_order
 from activation_dagster.state.tables import identifiers, links
 from tests.pipeline.small_shop import NOW, buyer, event, land, ledger, places_at, work
 
@@ -162,6 +163,7 @@ def test_a_value_that_stands_twice_is_seen_when_its_profile_grows(tmp_path: Path
     work(places)
     with state.write() as connection:
         row = connection.execute(select(identifiers).where(identifiers.c.kind == "email")).one()._asdict()
+        keep_order(connection, [(row["profile_id"], b"k" * 16, row["event_id"])])
         connection.execute(insert(identifiers).values(row | {"key": b"k" * 16}))
     land(places, mail("b@shop.test"))
     batch = plan_batch(places, provenance=Provenance.LIVE, now=NOW)
