@@ -2,8 +2,8 @@
 
 Environment variables: ACTIVATION_BENCH_IDENTIFIERS in state (default 1,000,000; the budget is for 20,000,000),
 ACTIVATION_BENCH_EVENTS of the first load (default 500,000; the budget is for 10,000,000, 0.3 identifiers an event) and
-ACTIVATION_BENCH_IDENTITY, which parts to run (default: real load sqlite postgresql). Seconds are the clock's, and of
-this process's CPU beside them, because the machine may be shared.
+ACTIVATION_BENCH_IDENTITY, which parts to run (default: real load plan sqlite postgresql); `plan` needs the load and
+plans on it. Seconds are the clock's, and of this process's CPU beside them, because the machine may be shared.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from sqlalchemy import make_url
 from activation_dagster.domain.batches import Phase, Provenance
 from activation_dagster.domain.identifiers import Identifier
 from activation_dagster.pipeline.batch_run import BatchRun
+from activation_dagster.pipeline.contracts_in_force import contracts_in_force
+from activation_dagster.pipeline.identity.apply import plan_apply
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.plan import plan_batch
 from activation_dagster.pipeline.work import VERBS
@@ -44,10 +46,11 @@ from bench.bulk import floor
 
 IN_STATE = int(os.environ.get("ACTIVATION_BENCH_IDENTIFIERS", "1000000"))
 LOADED = int(os.environ.get("ACTIVATION_BENCH_EVENTS", "500000"))
-PARTS = os.environ.get("ACTIVATION_BENCH_IDENTITY", "real load sqlite postgresql").split()
+PARTS = os.environ.get("ACTIVATION_BENCH_IDENTITY", "real load plan sqlite postgresql").split()
 BATCH = 5_000
 ROUNDS = 7
 BUDGET = "must ≤ 1.5, aim ≤ 1.1"
+DEVICE = "anonymous_id"
 
 
 class Spent(NamedTuple):
@@ -268,7 +271,7 @@ def writer_beside(state: State) -> Generator[list[float]]:
         process.join()
 
 
-def first_load(places: Places, now: datetime) -> None:
+def first_load(places: Places, now: datetime) -> Spent:
     """Three identifiers in ten events: everybody first comes as a device, then says who they are, and comes again.
 
     Of one in a hundred the user id is seen alone before it is seen with the device, so that two profiles become one.
@@ -297,6 +300,39 @@ def first_load(places: Places, now: datetime) -> None:
         f"{1000 * waited[int(len(waited) * 0.99)]:.0f} ms   (must ≤ 200)"
     )
     print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB   (must ≤ 4,096)")
+    return spent
+
+
+def plan_beside(home: Path, told: Queue[list[tuple[str, float, float, int, int]]]) -> None:
+    """In a process of its own, so that the memory is its own: the contract as it is, and one device in ten blocked."""
+    found: list[tuple[str, float, float, int, int]] = []
+    with open_places(Settings(home=home)) as places:
+        rules = contracts_in_force(places).contracts.identity
+        kinds = tuple(
+            replace(kind, blocked_patterns=(*kind.blocked_patterns, "^device-.*7$")) if kind.name == DEVICE else kind
+            for kind in rules.kinds
+        )
+        for name, changed in (("as it is", rules), ("a tenth blocked", replace(rules, kinds=kinds))):
+            began, began_cpu = time.perf_counter(), time.process_time()
+            plan = plan_apply(places, changed)
+            took, cpu = time.perf_counter() - began, time.process_time() - began_cpu
+            rows = sum(ended + added for ended, added in plan.rows.values())
+            found.append((name, took, cpu, rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10))
+    told.put(found)
+
+
+def plans(home: Path, load: Spent) -> None:
+    """What it costs to plan on the history that was loaded, against resolving it, which is the least that it takes."""
+    spawning = multiprocessing.get_context("spawn")
+    told: Queue[list[tuple[str, float, float, int, int]]] = spawning.Queue()
+    process = spawning.Process(target=plan_beside, args=(home, told))
+    process.start()
+    for name, took, cpu, rows, memory in told.get(timeout=3_600):
+        print(
+            f"  identity plan, {name}: {took:.1f} s of clock ({took / load.resolve:.1f} × resolving), "
+            f"{cpu:.1f} s of CPU ({cpu / load.resolve_cpu:.1f} ×), {rows:,} rows differ, peak memory {memory:,} MiB"
+        )
+    process.join()
 
 
 def real_data(places: Places, data: Path, now: datetime) -> None:
@@ -329,7 +365,9 @@ def run(data: Path | None) -> None:
                 real_data(places, data, now)
         if "load" in PARTS:
             with open_places(Settings(home=folder / "load")) as places:
-                first_load(places, now)
+                load = first_load(places, now)
+            if "plan" in PARTS:
+                plans(folder / "load", load)
             shutil.rmtree(folder / "load")
         if "sqlite" in PARTS:
             with (
