@@ -36,6 +36,8 @@ class Engine:
         import duckdb
 
         connection = duckdb.connect(":memory:") if beside is None else beside.cursor()
+        # DuckDB takes a spawned process, such as a step of a run, for somebody at a prompt, and draws into its log.
+        connection.execute("set enable_progress_bar = false")
         return cls(connection, sql_root, is_owner=True)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from activation_dagster.domain.links import IdentityChanges, KnownIdentifier, Li
 from activation_dagster.state.bulk import insert_in_chunks, insert_table_in_chunks, select_in
 from activation_dagster.state.engine import State
 from activation_dagster.state.former import then
-from activation_dagster.state.profile_identifiers import COLUMNS, held_by
+from activation_dagster.state.profile_identifiers import COLUMNS, held_by, keys_given
 from activation_dagster.state.subjects import cluster_of
 from activation_dagster.state.tables import (
     companions,
@@ -37,25 +37,30 @@ class GraphPart:
 
 
 def load_part(connection: Connection, wanted: Iterable[Identifier], *, up_to_seq: int) -> GraphPart:
-    """Everything about the profiles that have any of the wanted identifiers: whole clusters, by index."""
-    held = then(connection, identifiers, up_to_seq)
-    owners = {
-        row[0]
-        for row in select_in(
-            connection,
-            select(held.c.profile_id).where(held.c.seq <= up_to_seq),
-            held.c.key,
-            [identifier.key for identifier in wanted],
-        )
-    }
-    redirects, members = clusters(connection, owners, up_to_seq=up_to_seq)
-    known = tuple(
-        KnownIdentifier(identifier=Identifier(row[0], row[1]), profile_id=row[2], seen_at=row[3])
-        for row in held_by(
-            connection, members, lambda c: (c.kind, c.value, c.profile_id, c.seen_at, c.key), up_to_seq=up_to_seq
-        )
-    )
-    return GraphPart(members=frozenset(members), identifiers=known, redirects=redirects)
+    """Everything about the profiles that have any of the wanted identifiers: whole clusters, by index.
+
+    What was wanted is read once: of the keys that its people were given, only the others are looked up.
+    """
+    by_key = {identifier.key: identifier for identifier in wanted}
+    held = then(connection, identifiers, up_to_seq).c
+
+    def known(keys: Iterable[bytes], *columns: ColumnElement[Any]) -> Generator[tuple[Any, ...]]:
+        query = select(held.key, held.profile_id, held.seen_at, *columns).where(held.seq <= up_to_seq)
+        return select_in(connection, query, held.key, keys)
+
+    found = [
+        (bytes(key), KnownIdentifier(identifier=by_key[bytes(key)], profile_id=profile, seen_at=at))
+        for key, profile, at in known(by_key)
+    ]
+    redirects, members = clusters(connection, {one.profile_id for _, one in found}, up_to_seq=up_to_seq)
+    others = keys_given(connection, members).difference(key for key, _ in found)
+    identified = [one for _, one in found]
+    identified += [
+        KnownIdentifier(identifier=Identifier(kind, value), profile_id=profile, seen_at=at)
+        for _, profile, at, kind, value in known(others, held.kind, held.value)
+        if profile in members
+    ]
+    return GraphPart(members=frozenset(members), identifiers=tuple(identified), redirects=redirects)
 
 
 SCANNED_UP_TO = 4

@@ -28,6 +28,12 @@ def keep_order(connection: Connection, rows: Iterable[tuple[str, bytes, str]]) -
     insert_new(connection, profile_identifiers, COLUMNS, sorted(rows))
 
 
+def keys_given(connection: Connection, profile_ids: Iterable[str]) -> set[bytes]:
+    """The keys of all identifiers that ever stood on some profiles, or do."""
+    given = profile_identifiers.c
+    return {bytes(row[0]) for row in select_in(connection, select(given.key), given.profile_id, profile_ids)}
+
+
 def held_by(
     connection: Connection, profile_ids: Iterable[str], chosen: Chosen, *, up_to_seq: int | None = None
 ) -> Generator[tuple[Any, ...]]:

@@ -35,6 +35,7 @@ Key = tuple[Any, ...]
 Row = tuple[Any, ...]
 
 GRAPH = (profiles, identifiers, companions, profile_redirects, links)
+ROWS_AT_ONCE = 10_000
 SAME_LINK = 5
 """Of a link's row behind its key, so many columns say what was decided; the others by which rules and when."""
 
@@ -46,11 +47,23 @@ class Rows:
     table: Table
     by_key: dict[Key, Row] = field(default_factory=dict[Key, Row])
 
-    def put(self, rows: Iterable[Row]) -> None:
+    def put(self, rows: Iterable[Row], *, beside: Rows | None = None) -> None:
+        """Add rows; of those that say what is said `beside`, the values there are kept and take no memory again."""
         names = [column.name for column in self.table.columns]
         places = [names.index(column.name) for column in self.table.primary_key.columns]
+        others: Mapping[Key, Row] = {} if beside is None else beside.by_key
         for row in rows:
-            self.by_key.setdefault(tuple(row[place] for place in places), row)
+            key = tuple(row[place] for place in places)
+            same = others.get(key)
+            if same is not None and same[: self.end] == row[: self.end]:
+                row = same if self.end is None else same[: self.end] + row[self.end :]
+                key = tuple(row[place] for place in places)
+            self.by_key.setdefault(key, row)
+
+    @property
+    def end(self) -> int | None:
+        """So many columns of a row say what is so; None for all."""
+        return 2 + SAME_LINK if self.table is links else None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,10 +120,11 @@ def differences(
     beat: Callable[[], None],
 ) -> Differences:
     """Compare state with a world; with `members`, only what concerns those profiles (whole clusters)."""
+    new = _graph_of(world)
     with places.state.read() as connection:
-        old = _graph_in_state(connection, history, until=until, members=members)
+        old = _graph_in_state(connection, history, until=until, members=members, beside=new)
     gone = _gone(old[profiles.name], world)
-    new = _graph_of(world, old[profiles.name], gone)
+    _put_gone(new, old[profiles.name], gone)
     changes = {table.name: _change(old[table.name], new[table.name]) for table in GRAPH}
     components = _components(changes, old, new)
     gone = {profile: owner for profile, owner in gone.items() if profile in components}
@@ -181,14 +195,15 @@ def _settled(places: Places, history: History, world: World) -> list[str]:
 
 
 def _graph_in_state(
-    connection: Connection, history: History, *, until: int, members: Collection[str] | None
+    connection: Connection, history: History, *, until: int, members: Collection[str] | None, beside: dict[str, Rows]
 ) -> dict[str, Rows]:
     found = {table.name: Rows(table=table) for table in GRAPH}
     if members is None:
         for table in GRAPH:
             since = table.c.created_seq if table is profiles else table.c.seq
             query = select(*_columns(table.c)).where(since <= until)
-            found[table.name].put(_plain(row) for row in connection.execute(query))
+            rows = connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
+            found[table.name].put((_plain(row) for row in rows), beside=beside[table.name])
         return found
 
     def load(table: Table, column: Any, values: Iterable[Any]) -> None:
@@ -218,16 +233,12 @@ def _gone(in_state: Rows, world: World) -> dict[str, str]:
     return found
 
 
-def _graph_of(world: World, in_state: Rows, gone: Mapping[str, str]) -> dict[str, Rows]:
+def _graph_of(world: World) -> dict[str, Rows]:
     new = {table.name: Rows(table=table) for table in GRAPH}
     new[profiles.name].put((one, *row) for one, row in world.profiles.items())
-    new[profiles.name].put(in_state.by_key[(one,)] for one in gone)
     new[identifiers.name].put((key, *row) for key, row in world.identifiers.items())
     new[companions.name].put((key, other, seq) for (key, other), seq in world.companions.items())
     new[profile_redirects.name].put((one, *row) for one, row in world.redirects.items())
-    new[profile_redirects.name].put(
-        (one, owner, in_state.by_key[(one,)][1], in_state.by_key[(one,)][4]) for one, owner in gone.items() if owner
-    )
     new[links.name].put(
         (event_id, key, kind, profile, decision, reason, other, version, seq, 0)
         for (event_id, key), (kind, profile, decision, reason, other, version, seq) in world.links.items()
@@ -235,9 +246,17 @@ def _graph_of(world: World, in_state: Rows, gone: Mapping[str, str]) -> dict[str
     return new
 
 
+def _put_gone(new: dict[str, Rows], in_state: Rows, gone: Mapping[str, str]) -> None:
+    """Profiles stay, and lead to who has their first identifier now."""
+    new[profiles.name].put(in_state.by_key[(one,)] for one in gone)
+    new[profile_redirects.name].put(
+        (one, owner, in_state.by_key[(one,)][1], in_state.by_key[(one,)][4]) for one, owner in gone.items() if owner
+    )
+
+
 def _change(old: Rows, new: Rows) -> Change:
     change = Change()
-    end = 2 + SAME_LINK if old.table is links else None
+    end = old.end
     for key, row in old.by_key.items():
         instead = new.by_key.get(key)
         if instead is None or row[:end] != instead[:end]:

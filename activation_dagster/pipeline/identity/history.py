@@ -217,8 +217,8 @@ def _read_group(
     rows = database.execute(
         f"select position, set_no, event_id, happened_at, is_repeated, {listed} from sets_{number} "
         "order by position, set_no"
-    ).fetchall()
-    for position, ordinal, event_id, at, is_repeated, *values in rows:
+    )
+    for position, ordinal, event_id, at, is_repeated, *values in iter(rows.fetchone, None):
         usable, refused = rules.read(values)
         if among is None or any(one.key in among for one in usable):
             history.firsts.setdefault(position, []).append(Arrival(ordinal, event_id, at, is_repeated, usable, refused))

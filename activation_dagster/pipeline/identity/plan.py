@@ -169,6 +169,8 @@ def find_differences(
         ).kept_apart(separations)
         beat()
         world = adjudicate(history)
+        if members is None:
+            history.firsts.clear()  # all of history in memory: what is not looked at again gives its place
         beat()
         return differences(
             places,
