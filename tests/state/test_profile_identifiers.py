@@ -5,16 +5,20 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Generator, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, Table, insert, select, text
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Table, create_engine, insert, select, text
 
 from activation_dagster.domain.identifiers import Identifier
 from activation_dagster.domain.links import IdentityChanges, Link, LinkDecision
 from activation_dagster.domain.reasons import LinkRefusal
-from activation_dagster.state.engine import State
+from activation_dagster.state import engine
+from activation_dagster.state.engine import State, open_state
 from activation_dagster.state.former import add_rows, end_rows, then
 from activation_dagster.state.identity import add_changes
 from activation_dagster.state.profile_identifiers import held_by, keep_order, links_against, links_of
@@ -187,3 +191,42 @@ def test_what_was_accepted_is_in_the_order_of_profiles(told: State) -> None:
         ).all()
         kept = connection.execute(text("SELECT profile_id, key, event_id FROM profile_identifiers")).all()
     assert set(sorted_rows(accepted)) <= set(sorted_rows(kept))
+
+
+def test_what_an_earlier_release_wrote_is_found_by_profile(empty_url: str) -> None:
+    """Its schema had indexes by profile in the place of the table."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(engine.__file__).parent / "migrations"))
+    held = {"key": b"a" * 16, "kind": "email", "value": "ann", "profile_id": "p1", "seq": 1, "event_id": "e1"}
+    offered = {
+        "event_id": "e1",
+        "key": b"a" * 16,
+        "kind": "email",
+        "profile_id": "p1",
+        "decision": "accepted",
+        "reason": "",
+        "other_profile_id": "",
+        "rules_version": "v1",
+        "seq": 1,
+    }
+    merging = offered | {"event_id": "e2", "profile_id": "p2"}
+    refused = offered | {"event_id": "e3", "decision": "refused", "reason": "limit_reached", "other_profile_id": "p2"}
+    before = create_engine(empty_url.replace("postgresql://", "postgresql+psycopg://"))
+    if before.dialect.name == "sqlite":
+        Path(str(before.url.database)).parent.mkdir(parents=True)
+    with before.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0008")
+        connection.execute(insert(identifiers).values(held))
+        for row in (offered, merging, refused):
+            connection.execute(insert(links).values(row))
+    before.dispose()
+    state = open_state(empty_url)
+    try:
+        with state.read() as connection:
+            assert list(held_by(connection, ["p1", "p2"], lambda c: (c.value, c.profile_id))) == [("ann", "p1")]
+            found = links_of(connection, ["p1", "p2"], lambda c: (c.event_id, c.decision))
+            assert sorted(found) == [("e1", "accepted"), ("e2", "accepted"), ("e3", "refused")]
+            assert list(links_against(connection, ["p2"], lambda c: (c.event_id,))) == [("e3",)]
+    finally:
+        state.close()
