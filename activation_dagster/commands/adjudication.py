@@ -110,6 +110,10 @@ def unmerge(
         _tell_applied(found.applied)
 
 
+def _one_of(samples: tuple[str, ...]) -> str:
+    return samples[0] if samples else ""
+
+
 def _tell(found: IdentityPlan) -> None:
     if found.is_empty:
         say("Nothing would change.")
@@ -122,18 +126,24 @@ def _tell(found: IdentityPlan) -> None:
         f"{found.conflicts_after:,} after."
     )
     print_table(
-        ["audience", "would enter", "would exit"],
-        [(one.audience_id, one.entered, one.exited) for one in found.audiences],
+        ["audience", "would enter", "such as", "would exit", "such as"],
+        [
+            (one.audience_id, one.entered, _one_of(one.entered_samples), one.exited, _one_of(one.exited_samples))
+            for one in found.audiences
+        ],
         empty="Nobody would enter or leave an audience.",
     )
     print_table(
-        ["purpose", "channel", "now", "would be", "profiles"],
-        [(one.purpose, one.channel, one.before, one.after, one.profiles) for one in found.consents],
+        ["purpose", "channel", "now", "would be", "profiles", "such as"],
+        [
+            (one.purpose, one.channel, one.before, one.after, one.profiles, _one_of(one.samples))
+            for one in found.consents
+        ],
         empty="Nobody's consent would be otherwise.",
     )
     print_table(
-        ["workflow", "sends that", "reason", "sends"],
-        [(one.workflow_id, SENDS[one.what], one.reason, one.sends) for one in found.sends],
+        ["workflow", "sends that", "reason", "sends", "such as"],
+        [(one.workflow_id, SENDS[one.what], one.reason, one.sends, _one_of(one.samples)) for one in found.sends],
         empty="No send would have been otherwise.",
     )
     print_table(

@@ -213,8 +213,11 @@ def person_of(places: Places, profile: str) -> str:
 def test_who_was_told_as_one_person_is_not_told_again_as_two(family: Places, tmp_path: Path) -> None:
     assert status_of(family, "vip_journey") == [(ANN, "sent", "")]
     done = unmerge(family, profile=PHONE, by="bob", why="The phone is her son's.")
-    assert done.plan.audiences[0].exited == 1
+    assert {(one.exited, one.exited_samples) for one in done.plan.audiences if one.exited} == {(1, (ANN,))}
+    assert all(len(one.entered_samples) == one.entered for one in done.plan.audiences)
     assert done.plan.sends
+    assert {profile for one in done.plan.sends for profile in one.samples} <= {ANN, PHONE}
+    assert all(one.samples for one in done.plan.sends)
     assert (person_of(family, PHONE), person_of(family, ANN)) == (PHONE, ANN)
     son = {**page("son", anonymousId="phone"), "timestamp": NOW.strftime("%Y-%m-%dT%H:%M:%SZ")}
     land(family, son, purchase("son", 900.0), choice("son", marketing_email=True), purchase("ann", 900.0))
@@ -251,6 +254,7 @@ def test_a_no_that_a_person_recorded_stays_with_every_part(family: Places) -> No
     suppress(family.state, profile_id=ANN, channel="push", reason="complaint", source="call", now=NOW, actor="bob")
     done = unmerge(family, profile=PHONE, by="bob", why="The phone is her son's.")
     assert {(one.before, one.after) for one in done.plan.consents} == {("unknown", "denied"), ("unknown", "granted")}
+    assert {one.samples for one in done.plan.consents} == {(PHONE,)}
     with family.state.read() as connection:
         for profile, said in ((ANN, {"email": "denied", "sms": "granted"}), (PHONE, {"email": "denied"})):
             records = records_of(connection, [profile])[profile]

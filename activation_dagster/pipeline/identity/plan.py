@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from heapq import nsmallest
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, select
 
@@ -69,33 +69,40 @@ class ProfileSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudienceDifference:
-    """Profiles that would be in an audience and are not, and the other way round."""
+    """Profiles that would be in an audience and are not, and the other way round; some of each as samples."""
 
     audience_id: str
     entered: int
     exited: int
+    entered_samples: tuple[str, ...]
+    exited_samples: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentDifference:
-    """Profiles of which another choice would count; `unknown` where none does, or where there is no such profile."""
+    """Profiles of which another choice would count; `unknown` where none does, or where there is no such profile.
+
+    `samples` are some of them.
+    """
 
     purpose: str
     channel: str
     before: str
     after: str
     profiles: int
+    samples: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendDifference:
     """Sends of a workflow that would be otherwise: `anothers` belongs to another profile, `not_made` stands in the
-    ledger and would not (with the reason), `missed` does not and would."""
+    ledger and would not (with the reason), `missed` does not and would. `samples` are profiles of some of them."""
 
     workflow_id: str
     what: str
     reason: str
     sends: int
+    samples: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,12 +344,31 @@ def _audiences(found: Differences) -> tuple[AudienceDifference, ...]:
     name, redirects = membership_changes.name, profile_redirects.name
     before = _members_of(found.old[name], found.old[redirects])
     after = _members_of(found.new[name], found.new[redirects])
-    entered = Counter(audience for audience, _ in after - before)
-    exited = Counter(audience for audience, _ in before - after)
+    entered, exited = _profiles_by(after - before), _profiles_by(before - after)
     return tuple(
-        AudienceDifference(audience_id=audience, entered=entered[audience], exited=exited[audience])
+        AudienceDifference(
+            audience_id=audience,
+            entered=len(entered.get(audience, ())),
+            exited=len(exited.get(audience, ())),
+            entered_samples=_samples(entered.get(audience, ())),
+            exited_samples=_samples(exited.get(audience, ())),
+        )
         for audience in sorted({*entered, *exited})
     )
+
+
+_What = TypeVar("_What")
+
+
+def _profiles_by(found: Iterable[tuple[_What, str]]) -> dict[_What, list[str]]:
+    by: dict[_What, list[str]] = {}
+    for what, profile in found:
+        by.setdefault(what, []).append(profile)
+    return by
+
+
+def _samples(profile_ids: Iterable[str]) -> tuple[str, ...]:
+    return tuple(nsmallest(MOST_SAMPLES, set(profile_ids)))
 
 
 def _consents(places: Places, found: Differences) -> tuple[ConsentDifference, ...]:
@@ -357,15 +383,22 @@ def _consents(places: Places, found: Differences) -> tuple[ConsentDifference, ..
     kept = [row for key, row in found.old[consent_records.name].by_key.items() if key not in change.ended]
     before = _choices([*found.old[consent_records.name].by_key.values(), *stands], found.old[profile_redirects.name])
     after = _choices([*kept, *change.added.values(), *stands], found.new[profile_redirects.name])
-    told = Counter(
-        (purpose, channel, before.get(whose, "unknown"), after.get(whose, "unknown"))
+    told = _profiles_by(
+        ((purpose, channel, before.get(whose, "unknown"), after.get(whose, "unknown")), profile)
         for whose in before.keys() | after.keys()
         if before.get(whose) != after.get(whose)
-        for _, purpose, channel in [whose]
+        for profile, purpose, channel in [whose]
     )
     return tuple(
-        ConsentDifference(purpose=purpose, channel=channel, before=was, after=becomes, profiles=count)
-        for (purpose, channel, was, becomes), count in sorted(told.items())
+        ConsentDifference(
+            purpose=purpose,
+            channel=channel,
+            before=was,
+            after=becomes,
+            profiles=len(concerned),
+            samples=_samples(concerned),
+        )
+        for (purpose, channel, was, becomes), concerned in sorted(told.items())
     )
 
 
@@ -389,17 +422,18 @@ def _sends(places: Places, found: Differences) -> tuple[SendDifference, ...]:
     decided = {one.send_key: one for one in found.retold.decisions if one.outcome != "send"}
     would = {one.send_key: one for one in found.retold.decisions if one.outcome == "send"}
     old, new = found.old[profile_redirects.name], found.new[profile_redirects.name]
-    told: Counter[tuple[str, str, str]] = Counter()
+    differing: list[tuple[tuple[str, str, str], str]] = []
     for key, (workflow, profile) in made.items():
         if key in would:
             if _head(would[key].profile_id, new) != _head(profile, old):
-                told[workflow, "anothers", ""] += 1
+                differing.append(((workflow, "anothers", ""), profile))
         else:
-            told[workflow, "not_made", decided[key].reason if key in decided else "no such trigger"] += 1
-    for key, one in would.items():
-        if key not in made:
-            told[one.workflow_id, "missed", ""] += 1
+            reason = decided[key].reason if key in decided else "no such trigger"
+            differing.append(((workflow, "not_made", reason), profile))
+    differing += [((one.workflow_id, "missed", ""), one.profile_id) for key, one in would.items() if key not in made]
     return tuple(
-        SendDifference(workflow_id=workflow, what=what, reason=reason, sends=count)
-        for (workflow, what, reason), count in sorted(told.items())
+        SendDifference(
+            workflow_id=workflow, what=what, reason=reason, sends=len(concerned), samples=_samples(concerned)
+        )
+        for (workflow, what, reason), concerned in sorted(_profiles_by(differing).items())
     )
