@@ -192,7 +192,7 @@ def _probe_postgres(
     compiled = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
     text = str(compiled).replace("%(probe)s", "%(probe)b")
     driver: Any = connection.connection.driver_connection
-    with _sqlalchemy_errors(), driver.cursor() as cursor:
+    with _sqlalchemy_errors("a lookup"), driver.cursor() as cursor:
         cursor.execute(text, compiled.params)
         rows: list[tuple[Any, ...]] = cursor.fetchall()
     yield from rows
@@ -289,7 +289,7 @@ def _insert_postgres(
 
 
 @contextmanager
-def _sqlalchemy_errors() -> Generator[None]:
+def _sqlalchemy_errors(what: str = "a bulk load") -> Generator[None]:
     """What the driver raises, as the one kind of error that callers know, and without the values of the row."""
     import psycopg
 
@@ -297,7 +297,7 @@ def _sqlalchemy_errors() -> Generator[None]:
         yield
     except psycopg.Error as error:
         without_values(error)
-        raise DBAPIError("a bulk load", None, error, hide_parameters=True) from error
+        raise DBAPIError(what, None, error, hide_parameters=True) from error
 
 
 def _names(columns: Sequence[str]) -> str:

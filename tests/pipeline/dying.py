@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -22,7 +23,10 @@ from tests.pipeline.small_shop import REPOSITORY, Clock, places_at
 def applying_dies(
     folder: Path, url: str, *, at: str, clock: datetime, rows_at_once: int, plan: Mapping[str, Any] | None = None
 ) -> None:
-    """Let a process apply a plan, or finish what was begun, until it dies by SIGKILL at a recovery point."""
+    """Let a process apply a plan, or finish what was begun, until it dies by SIGKILL at a recovery point.
+
+    `at` is `<name>:<n>`, the n-th time that it reaches `<name>`.
+    """
     job = {
         "folder": str(folder),
         "url": url,
@@ -48,8 +52,11 @@ def main() -> None:
     job = json.load(sys.stdin)
     identity_apply.ROWS_AT_ONCE = job["rows_at_once"]
 
+    counted: Counter[str] = Counter()
+
     def die(passed: str) -> None:
-        if passed == job["at"]:
+        counted[passed] += 1
+        if f"{passed}:{counted[passed]}" == job["at"]:
             os.kill(os.getpid(), signal.SIGKILL)
 
     folder = Path(job["folder"])

@@ -336,7 +336,16 @@ TOLD = [
 ]
 LATER = [Seen(user="ann", device="phone", does="buy", hour=9), Seen(user="bea", device="tablet", does="yes", hour=9)]
 AFTER_THE_LEASE = timedelta(minutes=5)
-POINTS = ["identity.begun", "identity.facts", "identity.profiles", "identity.people", "identity.graph"]
+POINTS = [
+    "identity.begun:1",
+    "identity.facts:1",
+    "identity.facts:4",
+    "identity.profiles:1",
+    "identity.people:1",
+    "identity.graph:1",  # after what was seen together,
+    "identity.graph:2",  # after the links, and where to look for them,
+    "identity.graph:3",  # and after the identifiers
+]
 
 
 class Died(Exception):

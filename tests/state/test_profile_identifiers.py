@@ -20,9 +20,9 @@ from activation_dagster.domain.reasons import LinkRefusal
 from activation_dagster.state import engine
 from activation_dagster.state.engine import State, open_state
 from activation_dagster.state.former import add_rows, end_rows, then
-from activation_dagster.state.identity import add_changes
-from activation_dagster.state.profile_identifiers import held_by, keep_order, links_against, links_of
-from activation_dagster.state.tables import FORMER, adjudications, identifiers, links
+from activation_dagster.state.identity import add_changes, load_part
+from activation_dagster.state.profile_identifiers import held_by, keep_order, keys_given, links_against, links_of
+from activation_dagster.state.tables import FORMER, adjudications, identifiers, leases, links
 
 PROFILES = tuple(f"p{number}" for number in range(12))
 REFUSALS = (LinkRefusal.UNIQUE_ELSEWHERE, LinkRefusal.BLOCKED_VALUE, None, None, None)
@@ -92,6 +92,22 @@ def test_identifiers_are_found_as_they_were_known(told: State, up_to_seq: int | 
         found = list(held_by(connection, asked, whole, up_to_seq=up_to_seq))
     assert sorted_rows(found) == sorted_rows(wanted)
     assert wanted or up_to_seq == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("up_to_seq", [0, 1, 2, 5])
+def test_a_batch_loads_all_that_its_people_had_by_then(told: State, up_to_seq: int, seed: int) -> None:
+    chance = random.Random(seed)
+    wanted = [Identifier("email", f"{value}@example.com") for value in chance.sample(range(80), 8)]
+    keys = {identifier.key for identifier in wanted}
+    with told.read() as connection:
+        everything = connection.execute(select(*whole(then(connection, identifiers, up_to_seq).c))).all()
+        by_then = [row for row in everything if row[4] <= up_to_seq]
+        owners = {row[3] for row in by_then if bytes(row[0]) in keys}
+        part = load_part(connection, wanted, up_to_seq=up_to_seq)
+    found = sorted((one.identifier.value, one.profile_id, one.seen_at) for one in part.identifiers)
+    assert found == sorted((row[2], row[3], row[6]) for row in by_then if row[3] in owners)
+    assert part.members == owners
 
 
 @pytest.mark.parametrize("table", [links, FORMER[links.name]], ids=["holding", "former"])
@@ -220,6 +236,12 @@ def test_what_an_earlier_release_wrote_is_found_by_profile(empty_url: str) -> No
         connection.execute(insert(identifiers).values(held))
         for row in (offered, merging, refused):
             connection.execute(insert(links).values(row))
+        gone = held | {"key": b"b" * 16, "value": "phone", "event_id": "e0", "known_seq": 0, "seen_at": 0}
+        connection.execute(insert(FORMER[identifiers.name]).values(gone | {"ended_seq": 5}))
+        adjudicated = {"seq": 5, "act": "apply", "contract_set": "", "started_at": 0, "finished_at": 0}
+        connection.execute(insert(adjudications).values(adjudicated))
+        held_lease = {"name": "environment", "holder": "an old run", "fence": 7, "expires_at": 10**18}
+        connection.execute(insert(leases).values(held_lease))
     before.dispose()
     state = open_state(empty_url)
     try:
@@ -228,5 +250,8 @@ def test_what_an_earlier_release_wrote_is_found_by_profile(empty_url: str) -> No
             found = links_of(connection, ["p1", "p2"], lambda c: (c.event_id, c.decision))
             assert sorted(found) == [("e1", "accepted"), ("e2", "accepted"), ("e3", "refused")]
             assert list(links_against(connection, ["p2"], lambda c: (c.event_id,))) == [("e3",)]
+            assert keys_given(connection, ["p1"]) == {b"a" * 16, b"b" * 16}
+            lease = connection.execute(select(leases.c.holder, leases.c.fence)).one()
+            assert tuple(lease) == ("", 8)  # a run of that release writes nothing more
     finally:
         state.close()

@@ -166,7 +166,7 @@ def differences(
 
 
 def _columns(c: Any) -> list[Any]:
-    return [column for column in c if column.name != "known_seq"]
+    return [column for column in c if column.name not in ("known_seq", "ended_seq")]
 
 
 def _plain(row: Iterable[Any]) -> Row:
