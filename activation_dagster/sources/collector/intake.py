@@ -60,11 +60,23 @@ class Intake:
         if length.isdigit() and int(length) > self.max_bytes:
             await self._drain(receive)
             raise self._too_large()
+        is_whole = False
+
+        async def listen() -> Message:
+            nonlocal is_whole
+            message = await receive()
+            is_whole = not message.get("more_body", False)
+            return message
+
         try:
             async with asyncio.timeout(self._seconds):
-                return await self._whole(receive, unpacked=bool(encoding) and encoding != b"identity")
+                return await self._whole(listen, unpacked=bool(encoding) and encoding != b"identity")
         except TimeoutError:
             raise Refused(408, "timeout", "The body did not come in time. Send it again.", retry_after=1) from None
+        except Refused:
+            if not is_whole:  # the rest would be taken for another request's head, and the connection closed over it
+                await self._drain(receive)
+            raise
 
     def release(self, size: int) -> None:
         """Give back what a body held."""

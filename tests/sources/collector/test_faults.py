@@ -20,6 +20,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -267,6 +268,27 @@ def test_a_gzip_bomb_is_refused_in_bounded_memory(tmp_path: Path) -> None:
                 answer = client.post("/v1/batch", content=bomb, headers={"content-encoding": "gzip"})
                 assert (answer.status_code, answer.json()["code"]) == (400, "payload_too_large")
             assert process.memory_info().rss - before < 30_000_000
+
+
+def test_a_body_that_is_refused_on_the_way_is_read_to_its_end_and_the_connection_goes_on(tmp_path: Path) -> None:
+    """Its rest is no request: a client that still writes would lose the answer with the connection."""
+    bomb = gzip.compress(b'{"batch":[' + b" " * 200_000_000, compresslevel=9)
+    assert len(bomb) > 2 * server.MAX_HEAD_BYTES
+    with in_a_thread(settings_under(tmp_path)) as running, ExitStack() as stack:
+        one = HTTPConnection("127.0.0.1", running.port, timeout=60)
+        stack.callback(one.close)
+        one.connect()
+        one.auto_open = 0  # a connection that is closed is not opened again
+        one.putrequest("POST", "/v1/batch")
+        for name, value in (AUTHORIZED | {"content-encoding": "gzip", "content-length": str(len(bomb))}).items():
+            one.putheader(name, value)
+        one.endheaders(bomb[: len(bomb) // 3])
+        time.sleep(0.5)  # it is refused by now
+        one.send(bomb[len(bomb) // 3 :])
+        refused = one.getresponse()
+        assert (refused.status, json.loads(refused.read())["code"]) == (400, "payload_too_large")
+        one.request("POST", "/v1/batch", body=batch_of(["after"]), headers=AUTHORIZED)
+        assert one.getresponse().status == 200
 
 
 def test_slow_senders_and_idle_connections_keep_nobody_waiting_and_are_ended(
