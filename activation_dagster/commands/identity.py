@@ -14,7 +14,9 @@ import typer
 from activation_dagster.commands.installation import opened
 from activation_dagster.commands.printing import AsJson, Reveal, plain, print_json, print_table, say, write_file
 
-app = typer.Typer(help="Who is who: rules tried on a file, and the graph of a person.", no_args_is_help=True)
+app = typer.Typer(
+    help="Who is who: rules tried on a file, a person's graph, and history adjudicated again.", no_args_is_help=True
+)
 
 
 @app.command()

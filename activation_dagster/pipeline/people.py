@@ -155,25 +155,23 @@ def identity_of(connection: Connection, person: Cluster, *, reveal: bool) -> Ide
         ),
         key=lambda link: (link.seq, link.event_id, link.kind),
     )
-    moved = select(
-        profile_redirects.c.from_profile,
-        profile_redirects.c.to_profile,
-        profile_redirects.c.event_id,
-        profile_redirects.c.seq,
-    )
-    redirects = sorted(
-        (
-            Redirect(from_profile=row[0], to_profile=row[1], event_id=row[2], seq=row[3])
-            for row in select_in(connection, moved, profile_redirects.c.from_profile, members)
-        ),
-        key=lambda redirect: (redirect.seq, redirect.from_profile),
-    )
     return Identity(
         profile_id=person.canonical,
         members=tuple(members),
         links=tuple(seen[:MOST_LINKS]),
-        redirects=tuple(redirects),
+        redirects=redirects_of(connection, members),
     )
+
+
+def redirects_of(connection: Connection, members: Iterable[str]) -> tuple[Redirect, ...]:
+    """The merges among the profiles that a person ever was, in the order they were seen."""
+    moved = profile_redirects.c
+    query = select(moved.from_profile, moved.to_profile, moved.event_id, moved.seq)
+    found = (
+        Redirect(from_profile=row[0], to_profile=row[1], event_id=row[2], seq=row[3])
+        for row in select_in(connection, query, moved.from_profile, members)
+    )
+    return tuple(sorted(found, key=lambda redirect: (redirect.seq, redirect.from_profile)))
 
 
 # -- what a person allowed --------------------------------------------------------------------------------------------

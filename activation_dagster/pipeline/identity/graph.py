@@ -14,14 +14,14 @@ from activation_dagster.domain.links import LinkDecision
 from activation_dagster.domain.masking import masked
 from activation_dagster.domain.reasons import LinkRefusal
 from activation_dagster.pipeline.contracts_in_force import contracts_today
-from activation_dagster.pipeline.people import Redirect, person_named
+from activation_dagster.pipeline.people import Redirect, person_named, redirects_of
 from activation_dagster.pipeline.places import Places
 from activation_dagster.pipeline.traits import person_traits
 from activation_dagster.state.adjudications import doings
 from activation_dagster.state.bulk import select_in
 from activation_dagster.state.instants import instant
 from activation_dagster.state.profile_identifiers import held_by, links_against, links_of
-from activation_dagster.state.tables import FORMER, links, profile_redirects, profiles
+from activation_dagster.state.tables import FORMER, links, profiles
 
 MOST_LINKS = 500
 """A person of more links is a shared device or a robot; the first ones say how it began."""
@@ -119,15 +119,7 @@ def graph_of(places: Places, text: str, *, reveal: bool) -> PersonGraph:
             profiles.c.created_rank,
         )
         made = sorted(select_in(connection, former, profiles.c.profile_id, members), key=lambda row: row[3:])
-        moved = select(
-            profile_redirects.c.from_profile,
-            profile_redirects.c.to_profile,
-            profile_redirects.c.event_id,
-            profile_redirects.c.seq,
-        )
-        redirects = sorted(
-            select_in(connection, moved, profile_redirects.c.from_profile, members), key=lambda row: (row[3], row[0])
-        )
+        redirects = redirects_of(connection, members)
 
     def shown(key: Any) -> str:
         raw = bytes(key)
@@ -186,9 +178,7 @@ def graph_of(places: Places, text: str, *, reveal: bool) -> PersonGraph:
             )
             for kind, key, profile, event_id, at in held
         ),
-        redirects=tuple(
-            Redirect(from_profile=row[0], to_profile=row[1], event_id=row[2], seq=row[3]) for row in redirects
-        ),
+        redirects=redirects,
         links=tuple(told[:MOST_LINKS]),
         link_count=len(told),
         traits=tuple(
