@@ -2,8 +2,9 @@
 
 `python -m tests.guarantees.worker` reads a job a line and answers with a line. It imports everything and uses nothing:
 neither a Delta table nor a DuckDB has been opened when it forks (a child of a process that used deltalake panics), so a
-worker costs a fork and not two seconds of imports. A worker that is told to die sends itself SIGKILL, and one that is
-to stand still SIGSTOP.
+worker costs a fork and not two seconds of imports. A worker that is told to die sends itself SIGKILL. One that is to
+stand still says so and waits; SIGSTOP comes from here, while nothing else of it holds SQLite's write lock: a worker
+has more than one thread, and one that froze in its transaction would lock everybody out for good.
 """
 
 # pyright: reportUnusedImport=false
@@ -14,13 +15,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -145,8 +147,8 @@ def _import_everything() -> None:
     contracts_in_force._loaded(settings.contracts, settings.environment, today)
 
 
-def _at(passed: TextIO, job: dict[str, Any]) -> Callable[[str], None]:
-    """What happens at a recovery point: it is written down, and here it may end."""
+def _at(passed: TextIO, may_go_on: int, job: dict[str, Any]) -> Callable[[str], None]:
+    """What happens at a recovery point: it is written down, and here it may end, or wait until it may go on."""
     counted: Counter[str] = Counter()
 
     def at(name: str) -> None:
@@ -154,22 +156,24 @@ def _at(passed: TextIO, job: dict[str, Any]) -> Callable[[str], None]:
         point = f"{name}:{counted[name]}"
         passed.write(point + "\n")
         passed.flush()
-        # To this thread, so that it does not take another step before the signal takes effect.
         if point in job["die_at"]:
+            # To this thread, so that it does not take another step before the signal takes effect.
             signal.pthread_kill(threading.get_ident(), signal.SIGKILL)
         if point in job["stop_at"]:
-            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+            passed.write(f"={point}\n")
+            passed.flush()
+            os.read(may_go_on, 1)
 
     return at
 
 
-def _work(job: dict[str, Any], passed: TextIO) -> None:
+def _work(job: dict[str, Any], passed: TextIO, may_go_on: int) -> None:
     from activation_dagster.pipeline.send import deliver
     from activation_dagster.pipeline.work import drain
 
     shop = Shop(folder=Path(job["folder"]), address=job["address"], state_url=job["state_url"])
     clock = datetime.fromisoformat(job["clock"])
-    with shop.places(clock=lambda: clock, at=_at(passed, job), holder=f"worker:{os.getpid()}") as places:
+    with shop.places(clock=lambda: clock, at=_at(passed, may_go_on, job), holder=f"worker:{os.getpid()}") as places:
         if "drain" in job["what"]:
             drain(places, now=lambda: NOW)
         if "deliver" in job["what"]:
@@ -180,11 +184,35 @@ def _work(job: dict[str, Any], passed: TextIO) -> None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Child:
     pid: int
+    state_url: str
     said: TextIO
+    go_on: int
+
+    def stop(self) -> None:
+        """Freeze it where it stands and waits, with all its threads."""
+        with _no_writer(self.state_url):
+            os.kill(self.pid, signal.SIGSTOP)
+            os.waitpid(self.pid, os.WUNTRACED)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+        os.write(self.go_on, b".")
+
+
+@contextmanager
+def _no_writer(state_url: str) -> Generator[None]:
+    """Nobody is in a writing transaction of SQLite; PostgreSQL's locks are of rows, and a thread's rows are its own."""
+    if not state_url.startswith("sqlite"):
+        yield
+        return
+    with closing(sqlite3.connect(state_url.removeprefix("sqlite:///"), timeout=30, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
 
 
 def _fork(job: dict[str, Any]) -> _Child:
     reading, writing = os.pipe()
+    may_go_on, go_on = os.pipe()
     child = os.fork()
     if child == 0:
         code = 1
@@ -192,7 +220,7 @@ def _fork(job: dict[str, Any]) -> _Child:
             os.close(reading)
             with os.fdopen(writing, "w") as passed:
                 try:
-                    _work(job, passed)
+                    _work(job, passed, may_go_on)
                 except RetryLater as error:
                     passed.write(f"?{type(error).__name__}\n")
                 except Exception:  # noqa: BLE001 - whatever it was, the test says it
@@ -201,25 +229,33 @@ def _fork(job: dict[str, Any]) -> _Child:
         finally:
             os._exit(code)
     os.close(writing)
-    return _Child(pid=child, said=os.fdopen(reading))
+    os.close(may_go_on)
+    return _Child(pid=child, state_url=job["state_url"], said=os.fdopen(reading), go_on=go_on)
 
 
 def _await(child: _Child) -> tuple[dict[str, Any], bool]:
-    """What became of a worker, and whether it stands still; it says less than a pipe holds before that."""
-    _, status = os.waitpid(child.pid, os.WUNTRACED)
-    os.set_blocking(child.said.fileno(), False)
-    said = child.said.read().splitlines()
-    points = [line for line in said if line[0] not in "!?"]
-    answer: dict[str, Any] = {"points": points, "failure": False}
-    if os.WIFSTOPPED(status):
-        return answer | {"stopped_at": points[-1]}, True
+    """What became of a worker, and whether it stands still."""
+    points: list[str] = []
+    failure = gave_up = ""
+    for line in map(str.rstrip, child.said):
+        match line[0]:
+            case "=":
+                child.stop()
+                return {"points": points, "failure": False, "stopped_at": line[1:]}, True
+            case "!":
+                failure += json.loads(line[1:])
+            case "?":
+                gave_up += line[1:]
+            case _:
+                points.append(line)
+    _, status = os.waitpid(child.pid, 0)
     child.said.close()
+    os.close(child.go_on)
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-        return answer | {"died_at": points[-1]}, False
-    failures = [json.loads(line[1:]) for line in said if line[0] == "!"]
-    if failures or status != 0:
-        return {"said": "".join(failures) or f"the worker ended with status {status}", "failure": True}, False
-    return answer | {"gave_up": "".join(line[1:] for line in said if line[0] == "?")}, False
+        return {"points": points, "failure": False, "died_at": points[-1]}, False
+    if failure or status != 0:
+        return {"said": failure or f"the worker ended with status {status}", "failure": True}, False
+    return {"points": points, "failure": False, "gave_up": gave_up}, False
 
 
 def main() -> None:
@@ -231,7 +267,7 @@ def main() -> None:
         if "resume" in job:
             assert standing is not None
             child, standing = standing, None
-            os.kill(child.pid, signal.SIGCONT)
+            child.resume()
         else:
             child = _fork(job)
         answer, stands = _await(child)
