@@ -97,7 +97,7 @@ LEFT_OUT = ("separated", "blocked_value")
 Told = list[list[tuple[Seen, int]]]
 
 
-def as_planned(places: Places) -> dict[str, object]:
+def as_planned(places: Places) -> dict[str, Any]:
     return json.loads(json.dumps(plain(plan_apply(places, None))))
 
 
@@ -234,23 +234,25 @@ def test_a_plan_or_an_unmerge_sends_nothing_by_itself(family: Places) -> None:
     assert ledger(family) == before
 
 
-def test_a_no_that_a_person_recorded_stays_with_every_part(family: Places) -> None:
-    def say(status: ConsentStatus, channel: str) -> None:
-        record_choice(
-            family.state,
-            profile_id=ANN,
-            purpose="marketing",
-            channel=channel,
-            status=status,
-            decided_at=NOW,
-            source="person:bob",
-            proof={},
-            now=NOW,
-            actor="bob",
-        )
+def say(places: Places, status: ConsentStatus, channel: str) -> None:
+    """A person records what Ann said."""
+    record_choice(
+        places.state,
+        profile_id=ANN,
+        purpose="marketing",
+        channel=channel,
+        status=status,
+        decided_at=NOW,
+        source="person:bob",
+        proof={},
+        now=NOW,
+        actor="bob",
+    )
 
-    say(ConsentStatus.DENIED, "email")
-    say(ConsentStatus.GRANTED, "sms")
+
+def test_a_no_that_a_person_recorded_stays_with_every_part(family: Places) -> None:
+    say(family, ConsentStatus.DENIED, "email")
+    say(family, ConsentStatus.GRANTED, "sms")
     suppress(family.state, profile_id=ANN, channel="push", reason="complaint", source="call", now=NOW, actor="bob")
     done = unmerge(family, profile=PHONE, by="bob", why="The phone is her son's.")
     assert {(one.before, one.after) for one in done.plan.consents} == {("unknown", "denied"), ("unknown", "granted")}
@@ -265,6 +267,27 @@ def test_a_no_that_a_person_recorded_stays_with_every_part(family: Places) -> No
     with family.state.read() as connection:
         assert not adjudications_of(connection)[-1].contract_set
     assert find_differences(family, rules=None).is_empty
+
+
+def test_who_was_separated_before_is_left_out_of_a_plan_that_is_not_about_them(family: Places, tmp_path: Path) -> None:
+    say(family, ConsentStatus.DENIED, "email")
+    suppress(family.state, profile_id=ANN, channel="push", reason="complaint", source="call", now=NOW, actor="bob")
+    unmerge(family, profile=PHONE, by="bob", why="The phone is her son's.")
+    land(family, page("", anonymousId="laptop"))
+    work(family)
+    land(family, page("ann", anonymousId="tablet"), page("ann", anonymousId="laptop"))
+    work(family)
+    places = replace(family, contracts_root=contracts_at(tmp_path, "one device"))
+    plan = as_planned(places)
+    assert (plan["profiles"], plan["consents"]) == (plan["profiles"] | {"split": 1, "unchanged": 1}, [])
+    apply_plan(places, plan, by="bob", why="One device a person.")
+    assert as_planned(places)["is_empty"]
+    with family.state.read() as connection:
+        for profile in (ANN, PHONE):  # and not the laptop: it was nobody's when the *no* was said
+            said = current_choice(records_of(connection, [profile])[profile], purpose="marketing", channel="email")
+            assert said is not None
+            assert said.status is ConsentStatus.DENIED
+            assert [one.channel for one in active_for(connection, [profile])[profile]] == ["push"]
 
 
 def test_what_was_undone_is_told_with_who_did_it_and_why(family: Places) -> None:

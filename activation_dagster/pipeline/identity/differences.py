@@ -347,7 +347,7 @@ def copied_suppression(row: Row, profile_id: str) -> Row:
 
 def _spoken(
     connection: Connection,
-    members: Collection[str],
+    members: Mapping[str, int],
     world: World,
     positions: Collection[int | None],
     spoken_until: int,
@@ -355,7 +355,8 @@ def _spoken(
     """What was said outside events of the people concerned, in order; and the noes that other parts get a copy of.
 
     A *no* recorded for a profile was said of everybody that the profile was by then: whoever has one of those
-    identifiers now, keeps it. A *yes* stays with the profile alone.
+    identifiers now, keeps it; who is none of the people concerned got theirs by the act that separated them. A *yes*
+    stays with the profile alone.
     """
     spoken: list[tuple[int, Table, Row]] = []
     hard: list[Row] = []
@@ -369,13 +370,14 @@ def _spoken(
             continue
         spoken.append((record[6], consent_records, record))
         if record[4] == ConsentStatus.DENIED.value:
-            parts = _parts(connection, record[1], max(record[6], known), world)
+            parts = _parts(connection, record[1], max(record[6], known), world) & members.keys()
             choices += [copied_no(record, part) for part in parts]
     covered = select(*_columns(suppressions.c)).where(suppressions.c.seq <= spoken_until)
     for row in select_in(connection, covered, suppressions.c.profile_id, members):
         record = _plain(row)
         spoken.append((record[5], suppressions, record))
-        hard += [copied_suppression(record, part) for part in _parts(connection, record[1], record[5], world)]
+        parts = _parts(connection, record[1], record[5], world) & members.keys()
+        hard += [copied_suppression(record, part) for part in parts]
     told = {row[0] for _, _, row in spoken}
     hard = [row for row in dict.fromkeys(hard) if row[0] not in told]
     choices = [row for row in dict.fromkeys(choices) if row[0] not in told]
