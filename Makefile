@@ -60,8 +60,9 @@ test-archives: $(S3_STAMP) ## archives in a bucket, on a local S3 server
 test-injection: $(STAMP) ## bad events of every kind in a stream, repaired and replayed [EVENTS=1000000]
 	@INJECTED_EVENTS="$(or $(EVENTS),1000000)" $(BIN)/pytest tests/guarantees/test_bad_data_is_repairable.py
 
-test-adjudication: $(STAMP) ## plans and undone links against fresh environments [HISTORIES=20]
-	@ADJUDICATED_HISTORIES="$(or $(HISTORIES),20)" $(BIN)/pytest tests/pipeline/test_identity_plans.py -k "planned or never_been"
+test-adjudication: $(STAMP) ## plans, undone links and noes, in drawn histories [HISTORIES=20]
+	@ADJUDICATED_HISTORIES="$(or $(HISTORIES),20)" $(BIN)/pytest \
+		tests/pipeline/test_identity_plans.py tests/pipeline/test_identity_acts.py -k "planned or never_been or said_no"
 
 # a comma in a call separates what it is given
 comma := ,
