@@ -14,7 +14,7 @@ from activation_dagster.state.bulk import insert_new, select_in
 from activation_dagster.state.control import record_act
 from activation_dagster.state.engine import State
 from activation_dagster.state.instants import instant, micros
-from activation_dagster.state.subjects import lock_cluster
+from activation_dagster.state.subjects import cluster_of, lock_cluster
 from activation_dagster.state.tables import profiles, suppressions
 
 EVERY_CHANNEL = "*"
@@ -50,7 +50,7 @@ def suppress(
     """Suppress a profile's person on `channel` (`*`: all); it stands when this returns.
 
     Waits for a claim of the same person that is under way, and no later claim misses it. Doing it again changes
-    nothing. Raises WrongUse when there is no such profile.
+    nothing, unless the person has become more profiles since. Raises WrongUse when there is no such profile.
     """
     while True:
         with state.write() as connection:
@@ -77,21 +77,35 @@ def suppress(
 def write_suppression(
     connection: Connection, *, profile_id: str, channel: str, reason: str, source: str, now: datetime, actor: str
 ) -> None:
-    """`suppress` inside a transaction that holds the profile's subject row already."""
-    identity = suppression_id(profile_id=profile_id, channel=channel, reason=reason, source=source)
-    standing = select(suppressions.c.seq).where(suppressions.c.suppression_id == identity)
-    if connection.execute(standing).one_or_none() is not None:
+    """`suppress` inside a transaction that holds the profile's subject row already.
+
+    What stands already was said of whoever the profile was by then. Where it has become more since, it is said of each
+    of those profiles too, so that it stays with them when they are told apart again.
+    """
+
+    def identity_of(profile: str) -> str:
+        return suppression_id(profile_id=profile, channel=channel, reason=reason, source=source)
+
+    today = cluster_of(connection, [profile_id])[profile_id].members
+    whose = {identity_of(one): one for one in today}
+    said = select(suppressions.c.suppression_id, suppressions.c.seq)
+    standing = {whose[row[0]]: row[1] for row in select_in(connection, said, suppressions.c.suppression_id, whose)}
+    concerned = {profile_id}
+    if profile_id in standing:
+        by_then = cluster_of(connection, [profile_id], standing[profile_id])[profile_id].members
+        concerned = today - by_then - standing.keys()
+    if not concerned:
         return
     detail = {
-        "suppression_id": identity,
+        "suppression_id": identity_of(profile_id),
         "profile_id": profile_id,
         "channel": channel,
         "reason": reason,
         "source": source,
     }
     seq = record_act(connection, now=now, actor=actor, act="suppress", detail=detail)
-    row = (identity, profile_id, channel, reason, micros(now), seq, source)
-    insert_new(connection, suppressions, COLUMNS, [row])
+    rows = [(identity_of(one), one, channel, reason, micros(now), seq, source) for one in sorted(concerned)]
+    insert_new(connection, suppressions, COLUMNS, rows)
 
 
 def active_for(

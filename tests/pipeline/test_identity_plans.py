@@ -26,6 +26,7 @@ from activation_dagster.domain.identifiers import Identifier, profile_id
 from activation_dagster.domain.separations import Pair
 from activation_dagster.errors import LeaseHeld, WrongUse
 from activation_dagster.pipeline.identity import apply as identity_apply
+from activation_dagster.pipeline.identity import parts
 from activation_dagster.pipeline.identity.apply import apply_plan, plan_apply
 from activation_dagster.pipeline.identity.graph import graph_of
 from activation_dagster.pipeline.identity.plan import find_differences
@@ -123,7 +124,10 @@ def test_what_is_applied_is_what_was_planned_and_what_the_rules_make_of_it_from_
         write_contract(places.contracts_root, after)
         plan = as_planned(places)
         assert held(places) == as_it_was
-        applied = apply_plan(places, plan, by="bob", why="A better contract.")
+        with pytest.MonkeyPatch.context() as changed:
+            changed.setattr(parts, "MOST_IN_A_PART", 10)
+            assert as_planned(places) == plan
+            applied = apply_plan(places, plan, by="bob", why="A better contract.")
         assert {name: list(rows) for name, rows in applied.rows.items()} == plan["rows"]
         from_scratch = held(fresh)
         assert unlike(held(places), from_scratch) == {}
@@ -267,6 +271,25 @@ def test_a_no_that_a_person_recorded_stays_with_every_part(family: Places) -> No
     with family.state.read() as connection:
         assert not adjudications_of(connection)[-1].contract_set
     assert find_differences(family, rules=None).is_empty
+
+
+@pytest.mark.parametrize("is_said_again", [False, True])
+def test_a_suppression_that_is_said_again_is_of_whoever_they_are_by_then(places: Places, is_said_again: bool) -> None:
+    def complain() -> None:
+        suppress(places.state, profile_id=ANN, channel="push", reason="complaint", source="call", now=NOW, actor="bob")
+
+    land(places, page("ann"), by_phone(page("")))
+    work(places)
+    complain()
+    land(places, page("ann", anonymousId="phone"))
+    work(places)
+    if is_said_again:
+        complain()
+        complain()
+    unmerge(places, profile=PHONE, by="bob", why="The phone is her son's.")
+    with places.state.read() as connection:
+        found = active_for(connection, [ANN, PHONE])
+    assert {profile: len(hard) for profile, hard in found.items()} == {ANN: 1} | ({PHONE: 1} if is_said_again else {})
 
 
 def test_who_was_separated_before_is_left_out_of_a_plan_that_is_not_about_them(family: Places, tmp_path: Path) -> None:
