@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from activation_dagster.domain.batches import Batch, Phase, PhaseReport, Provena
 from activation_dagster.pipeline.batch_run import BatchRun
 from activation_dagster.pipeline.consent import consent
 from activation_dagster.pipeline.decide import decide, release
+from activation_dagster.pipeline.garbage import seldom_collected
 from activation_dagster.pipeline.identity.apply import finish_adjudication
 from activation_dagster.pipeline.ingest import ingest
 from activation_dagster.pipeline.places import Places
@@ -49,9 +49,6 @@ def work_batch(
     with BatchRun(places, batch, connection=connection) as run:
         return {phase: verb(run) for phase, verb in VERBS.items()}
 
-
-OBJECTS_A_COLLECTION = 200_000
-"""How many more objects there must be before `drain` has the garbage collector look at them."""
 
 FRONT = (Phase.INGESTED, Phase.VALIDATED)
 """Phases that do not look at what other batches did to people, so that the next batch may begin them meanwhile."""
@@ -90,7 +87,7 @@ def drain(
     worked: list[Batch] = []
     # One database for all batches: what one has given back of its memory the next one need not fetch from the system.
     with (
-        _seldom_collected(),
+        seldom_collected(),
         duckdb.connect(":memory:") as database,
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="front") as front_thread,
     ):
@@ -114,20 +111,6 @@ def drain(
             if ahead is not None:
                 with suppress(Exception):
                     ahead.result().close()
-
-
-@contextmanager
-def _seldom_collected() -> Generator[None]:
-    """Let the garbage collector run after many new objects, not after some hundred.
-
-    Rows come by the hundred thousand and none of them is part of a cycle: looking for cycles took a tenth of the time.
-    """
-    usual = gc.get_threshold()
-    gc.set_threshold(OBJECTS_A_COLLECTION, *usual[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
 
 
 def _next(

@@ -13,6 +13,7 @@ from hypothesis import strategies as some
 from sqlalchemy import select
 
 from activation_dagster.domain.consent import ConsentStatus, current_choice
+from activation_dagster.pipeline.identity import parts
 from activation_dagster.pipeline.identity.apply import apply_plan
 from activation_dagster.pipeline.identity.plan import find_differences
 from activation_dagster.pipeline.identity.unmerge import unmerge
@@ -137,7 +138,11 @@ class Office:
 def test_whoever_said_no_keeps_it_whoever_they_turn_out_to_be(
     tmp_path_factory: pytest.TempPathFactory, new_state_url: Callable[[], str], acts: list[Act], contract: str
 ) -> None:
-    with environment(tmp_path_factory.mktemp("acts"), new_state_url(), contract) as places:
+    with (
+        environment(tmp_path_factory.mktemp("acts"), new_state_url(), contract) as places,
+        pytest.MonkeyPatch.context() as changed,
+    ):
+        changed.setattr(parts, "MOST_IN_A_PART", 3)
         office = Office(places=places)
         for act in acts:
             office.do(act)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
 from activation_dagster.domain.consent import ConsentStatus
+from activation_dagster.domain.links import LinkDecision
+from activation_dagster.domain.separations import Pair
 from activation_dagster.pipeline.identity.history import History
+from activation_dagster.pipeline.identity.parts import GRAPH, columns_of, cut, forget, rows_of_part, since
 from activation_dagster.pipeline.identity.retelling import FACTS, Retelling, Retold, retell
-from activation_dagster.pipeline.identity.world import World
+from activation_dagster.pipeline.identity.world import World, adjudicate
 from activation_dagster.pipeline.places import Places
 from activation_dagster.state.bulk import select_in
 from activation_dagster.state.conflicts import conflicts_by_closing
@@ -34,8 +38,6 @@ from activation_dagster.state.tables import (
 Key = tuple[Any, ...]
 Row = tuple[Any, ...]
 
-GRAPH = (profiles, identifiers, companions, profile_redirects, links)
-ROWS_AT_ONCE = 10_000
 SAME_LINK = 5
 """Of a link's row behind its key, so many columns say what was decided; the others by which rules and when."""
 
@@ -47,18 +49,22 @@ class Rows:
     table: Table
     by_key: dict[Key, Row] = field(default_factory=dict[Key, Row])
 
-    def put(self, rows: Iterable[Row], *, beside: Rows | None = None) -> None:
-        """Add rows; of those that say what is said `beside`, the values there are kept and take no memory again."""
+    def put(self, rows: Iterable[Row]) -> None:
+        """Add rows; of those with the same key the first stays."""
         names = [column.name for column in self.table.columns]
         places = [names.index(column.name) for column in self.table.primary_key.columns]
-        others: Mapping[Key, Row] = {} if beside is None else beside.by_key
+        if len(places) == 1:
+            (place,) = places
+            for row in rows:
+                self.by_key.setdefault((row[place],), row)
+            return
+        key_of = itemgetter(*places)
         for row in rows:
-            key = tuple(row[place] for place in places)
-            same = others.get(key)
-            if same is not None and same[: self.end] == row[: self.end]:
-                row = same if self.end is None else same[: self.end] + row[self.end :]
-                key = tuple(row[place] for place in places)
-            self.by_key.setdefault(key, row)
+            self.by_key.setdefault(key_of(row), row)
+
+    def keep(self, other: Rows, members: Container[str], place: int) -> None:
+        """Take over the rows of some profiles; the profile stands at a place in the row."""
+        self.by_key |= {key: row for key, row in other.by_key.items() if row[place] in members}
 
     @property
     def end(self) -> int | None:
@@ -78,7 +84,8 @@ class Change:
 class Differences:
     """All that would change. `members`: the component (a number) of every profile concerned, old or new.
 
-    `old` and `new` are the rows that were compared, by table; `spoken_until` the newest act that was taken along.
+    `old`, `new` and `world` hold who is who of those profiles; `people_alike` counts all other people, and `conflicts`
+    are counted before and after, of everybody. `spoken_until`: the newest act that was taken along.
     """
 
     until: int
@@ -92,6 +99,8 @@ class Differences:
     retold: Retold
     world: World
     settled: list[str]
+    people_alike: int
+    conflicts: tuple[int, int]
 
     @property
     def is_empty(self) -> bool:
@@ -112,22 +121,16 @@ class Differences:
 def differences(
     places: Places,
     history: History,
-    world: World,
     *,
     until: int,
     spoken_until: int,
     members: Collection[str] | None,
+    separations: Collection[Pair],
     beat: Callable[[], None],
 ) -> Differences:
-    """Compare state with a world; with `members`, only what concerns those profiles (whole clusters)."""
-    new = _graph_of(world)
-    with places.state.read() as connection:
-        old = _graph_in_state(connection, history, until=until, members=members, beside=new)
-    gone = _gone(old[profiles.name], world)
-    _put_gone(new, old[profiles.name], gone)
-    changes = {table.name: _change(old[table.name], new[table.name]) for table in GRAPH}
-    components = _components(changes, old, new)
-    gone = {profile: owner for profile, owner in gone.items() if profile in components}
+    """Compare state with what adjudicating again makes of it; with `members`, only what concerns those profiles."""
+    found = _people(places, history, until=until, members=members, separations=separations, beat=beat)
+    components, new, changes, world = found.members, found.new, found.changes, found.world
     positions = {batch.position for batch in history.batches}
     with places.state.read() as connection:
         facts = {table.name: _facts_in_state(connection, table, components, positions, until) for table in FACTS}
@@ -137,7 +140,7 @@ def differences(
         members=components,
         heads=heads,
         spoken=spoken,
-        gone=[row for key, row in new[profile_redirects.name].by_key.items() if key[0] in gone],
+        gone=[row for key, row in new[profile_redirects.name].by_key.items() if key[0] in found.gone],
     )
     retold = (
         retell(places, history, world, telling, beat=beat) if components else Retold(rows={t.name: [] for t in FACTS})
@@ -146,7 +149,7 @@ def differences(
     for table in FACTS:
         told = Rows(table=table)
         told.put(row for row in retold.rows[table.name] if table is not consent_records or row[0] not in manual)
-        old[table.name], new[table.name] = facts[table.name], told
+        found.old[table.name], new[table.name] = facts[table.name], told
         changes[table.name] = _change(facts[table.name], told)
     for row in copied_choices:
         changes[consent_records.name].added[(row[0],)] = row
@@ -156,66 +159,140 @@ def differences(
         changes=changes,
         copied_suppressions=copied,
         members=components,
-        old=old,
+        old=found.old,
         new=new,
-        gone=gone,
+        gone=found.gone,
         retold=retold,
         world=world,
-        settled=_settled(places, history, world),
+        settled=sorted(found.settled),
+        people_alike=found.people_alike,
+        conflicts=(found.conflicts_before, found.conflicts_after),
     )
 
 
-def _columns(c: Any) -> list[Any]:
-    return [column for column in c if column.name not in ("known_seq", "ended_seq")]
+# -- who is who, a part at a time --------------------------------------------------------------------------------------
+
+
+def _by_table() -> dict[str, Rows]:
+    return {table.name: Rows(table=table) for table in GRAPH}
+
+
+@dataclass(slots=True, kw_only=True)
+class _People:
+    """Who is who, of the parts compared so far: what changes, and everything of the profiles that it concerns."""
+
+    changes: dict[str, Change] = field(default_factory=lambda: {table.name: Change() for table in GRAPH})
+    members: dict[str, int] = field(default_factory=dict[str, int])
+    old: dict[str, Rows] = field(default_factory=_by_table)
+    new: dict[str, Rows] = field(default_factory=_by_table)
+    gone: dict[str, str] = field(default_factory=dict[str, str])
+    world: World = field(default_factory=World)
+    settled: list[str] = field(default_factory=list[str])
+    people_alike: int = 0
+    conflicts_before: int = 0
+    conflicts_after: int = 0
+
+    def compare(self, old: dict[str, Rows], world: World) -> None:
+        """Compare the rows of a part, or of some profiles, with what they would be."""
+        new = _graph_of(world)
+        gone = _gone(old[profiles.name], world)
+        _put_gone(new, old[profiles.name], gone)
+        changes = {table.name: _change(old[table.name], new[table.name]) for table in GRAPH}
+        members = _components(changes, old, new, first=len(self.members))
+        for name, change in changes.items():
+            self.changes[name].ended |= change.ended
+            self.changes[name].added |= change.added
+        for side, rows in ((self.old, old), (self.new, new)):
+            for table, place in ((profiles, 0), (identifiers, 3), (profile_redirects, 0)):
+                side[table.name].keep(rows[table.name], members, place)
+        self.members |= members
+        self.gone |= {profile: owner for profile, owner in gone.items() if profile in members}
+        self.world.take(world, members)
+        redirects = old[profile_redirects.name]
+        held = {row[3] for row in old[identifiers.name].by_key.values() if row[3] not in members}
+        self.people_alike += len({_head(profile, redirects) for profile in held})
+        self.conflicts_before += _conflicts(old[links.name])
+        self.conflicts_after += _conflicts(new[links.name])
+
+
+def _conflicts(rows: Rows) -> int:
+    return sum(row[4] == LinkDecision.CONFLICT.value for row in rows.by_key.values())
+
+
+def _people(
+    places: Places,
+    history: History,
+    *,
+    until: int,
+    members: Collection[str] | None,
+    separations: Collection[Pair],
+    beat: Callable[[], None],
+) -> _People:
+    found = _People()
+    _put_waiting(places, history)
+    if members is not None:
+        apart = history.kept_apart(separations)
+        world = adjudicate(apart)
+        with places.state.read() as connection:
+            old = _graph_in_state(connection, history, until=until, members=members)
+        found.compare(old, world)
+        found.settled += _settled(history, world)
+        return found
+    for part in range(cut(places, history, until=until, beat=beat)):
+        beat()
+        its = history.of_part(part)
+        world = adjudicate(its.kept_apart(separations))
+        old = _by_table()
+        for table in GRAPH:
+            old[table.name].put(rows_of_part(history.engine, table, part))
+        found.compare(old, world)
+        found.settled += _settled(its, world)
+    forget(history.engine)
+    return found
 
 
 def _plain(row: Iterable[Any]) -> Row:
     return tuple(row)
 
 
-def _settled(places: Places, history: History, world: World) -> list[str]:
-    """Events that wait because of a conflict, and would be somebody's."""
+def _put_waiting(places: Places, history: History) -> None:
+    """Make the relation of events that wait because of a conflict."""
     with places.state.read() as connection:
         waiting, _ = conflicts_by_closing(connection)
-    if not waiting:
-        return []
     history.engine.put("waiting_conflicts", {"event_id": "VARCHAR"}, [(one,) for one in waiting])
+
+
+def _settled(history: History, world: World) -> list[str]:
+    """Events of a part that wait because of a conflict, and would be somebody's."""
     rows = history.engine.rows(
-        "select position, set_no, ordinal, event_id from occurrences semi join waiting_conflicts using (event_id)"
+        "select position, set_no, ordinal, event_id from occurrences semi join waiting_conflicts using (event_id) "
+        f"where part = {history.part}"
     )
     found: list[str] = []
     for position, set_no, ordinal, event_id in rows:
         whose = world.whose.get((position, ordinal if (position, set_no) in world.again else set_no))
         if whose is not None and whose.profile is not None:
             found.append(event_id)
-    return sorted(found)
+    return found
 
 
 # -- the graph ---------------------------------------------------------------------------------------------------------
 
 
 def _graph_in_state(
-    connection: Connection, history: History, *, until: int, members: Collection[str] | None, beside: dict[str, Rows]
+    connection: Connection, history: History, *, until: int, members: Collection[str]
 ) -> dict[str, Rows]:
-    found = {table.name: Rows(table=table) for table in GRAPH}
-    if members is None:
-        for table in GRAPH:
-            since = table.c.created_seq if table is profiles else table.c.seq
-            query = select(*_columns(table.c)).where(since <= until)
-            rows = connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
-            found[table.name].put((_plain(row) for row in rows), beside=beside[table.name])
-        return found
+    found = _by_table()
 
     def load(table: Table, column: Any, values: Iterable[Any]) -> None:
-        since = table.c.created_seq if table is profiles else table.c.seq
-        query = select(*_columns(table.c)).where(since <= until)
+        query = select(*columns_of(table)).where(since(table) <= until)
         found[table.name].put(_plain(row) for row in select_in(connection, query, column, values))
 
     load(profiles, profiles.c.profile_id, members)
-    held = held_by(connection, members, _columns)
+    held = held_by(connection, members, lambda _: columns_of(identifiers))
     found[identifiers.name].put(_plain(row) for row in held if row[4] <= until)
     load(profile_redirects, profile_redirects.c.from_profile, members)
-    for told in (links_of(connection, members, _columns), links_against(connection, members, _columns)):
+    for told in (look_up(connection, members, lambda _: columns_of(links)) for look_up in (links_of, links_against)):
         found[links.name].put(_plain(row) for row in told if row[8] <= until)
     arrived = [arrival.event_id for firsts in history.firsts.values() for arrival in firsts]
     load(links, links.c.event_id, arrived)
@@ -274,8 +351,13 @@ def _head(profile: str, redirects: Rows) -> str:
     return profile
 
 
-def _components(changes: Mapping[str, Change], old: Mapping[str, Rows], new: Mapping[str, Rows]) -> dict[str, int]:
-    """Every profile of the people whom a change concerns, with the number of its component of old and new clusters."""
+def _components(
+    changes: Mapping[str, Change], old: Mapping[str, Rows], new: Mapping[str, Rows], *, first: int
+) -> dict[str, int]:
+    """Every profile of the people whom a change concerns, with the number of its component of old and new clusters.
+
+    Numbers begin at `first`.
+    """
     parents: dict[str, str] = {}
 
     def root(one: str) -> str:
@@ -305,7 +387,7 @@ def _components(changes: Mapping[str, Change], old: Mapping[str, Rows], new: Map
                 concerned |= {owner[3] for owner in owners if owner is not None}
             else:
                 concerned |= {row[place] for place in whose[name] if row[place]}
-    roots = {found: number for number, found in enumerate(sorted({root(one) for one in concerned}))}
+    roots = {found: number for number, found in enumerate(sorted({root(one) for one in concerned}), first)}
     everybody = {*(key[0] for key in old[profiles.name].by_key), *(key[0] for key in new[profiles.name].by_key)}
     return {one: roots[root(one)] for one in sorted(everybody) if root(one) in roots}
 
@@ -318,9 +400,9 @@ def _facts_in_state(
 ) -> Rows:
     """What batches wrote; what people and destinations said themselves stands at other sequences, and stays."""
     found = Rows(table=table)
-    names = [column.name for column in _columns(table.c)]
+    names = [column.name for column in columns_of(table)]
     place = names.index("seq")
-    query = select(*_columns(table.c)).where(table.c.seq <= until)
+    query = select(*columns_of(table)).where(table.c.seq <= until)
     rows = select_in(connection, query, table.c.profile_id, members)
     found.put(_plain(row) for row in rows if row[place] in positions)
     return found
@@ -361,7 +443,7 @@ def _spoken(
     spoken: list[tuple[int, Table, Row]] = []
     hard: list[Row] = []
     choices: list[Row] = []
-    query = select(*_columns(consent_records.c), consent_records.c.known_seq).where(
+    query = select(*columns_of(consent_records), consent_records.c.known_seq).where(
         consent_records.c.seq <= spoken_until
     )
     for *row, known in select_in(connection, query, consent_records.c.profile_id, members):
@@ -372,7 +454,7 @@ def _spoken(
         if record[4] == ConsentStatus.DENIED.value:
             parts = _parts(connection, record[1], max(record[6], known), world) & members.keys()
             choices += [copied_no(record, part) for part in parts]
-    covered = select(*_columns(suppressions.c)).where(suppressions.c.seq <= spoken_until)
+    covered = select(*columns_of(suppressions)).where(suppressions.c.seq <= spoken_until)
     for row in select_in(connection, covered, suppressions.c.profile_id, members):
         record = _plain(row)
         spoken.append((record[5], suppressions, record))

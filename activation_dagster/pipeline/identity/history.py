@@ -21,7 +21,13 @@ from activation_dagster.registry.contract_set import ContractSet
 EVENTS_A_SEGMENT = 1 << 32
 """An event's ordinal in its batch is its segment's number times this, and its line."""
 
+ROWS_AT_ONCE = 10_000
+
 SECTIONS = '{"previousId": "JSON", "properties": "JSON", "traits": "JSON", "context": "JSON"}'
+
+
+def no_beat() -> None:
+    """What happens between steps where no lease is held: nothing."""
 
 
 class Arrival(NamedTuple):
@@ -39,14 +45,33 @@ class Arrival(NamedTuple):
 class History:
     """The batches of a history in the order of their positions, and what came in each.
 
-    `firsts`: by position, the distinct sets of identifiers in order of first arrival. `rules` by position. On
-    `engine` stands the relation `occurrences` (position, ordinal, event_id, happened_at, set_no).
+    `rules` by position. On `engine` stand the relations `occurrences` (part, position, ordinal, event_id, happened_at,
+    set_no), a row an event, and `arrivals` (part, position, ordinal, event_id, happened_at, is_repeated, readers, raw,
+    node), a row a distinct set of identifiers of a batch: `ordinal` is the set's number, `raw` has a value for each
+    kind of the rules, and `readers` numbers these. All is one part, until it is cut (`parts.cut`). `firsts`: by
+    position, the sets of `part` in order of first arrival.
     """
 
     batches: list[Batch]
     rules: Mapping[int, IdentityRules]
     engine: Engine
+    readers: list[IdentityRules] = field(default_factory=list[IdentityRules])
+    part: int = 0
     firsts: dict[int, list[Arrival]] = field(default_factory=dict[int, list[Arrival]])
+
+    def of_part(self, part: int, *, among: Collection[bytes] | None = None) -> History:
+        """The same history with what came in a part of it; with `among`, what shows one of those identifiers (keys)."""
+        firsts: dict[int, list[Arrival]] = {}
+        rows = self.engine.connection.execute(
+            "select position, ordinal, event_id, happened_at, is_repeated, readers, raw from arrivals "
+            f"where part = {part} order by position, ordinal"
+        )
+        while some := rows.fetchmany(ROWS_AT_ONCE):
+            for position, ordinal, event_id, at, is_repeated, readers, raw in some:
+                usable, refused = self.readers[int(readers)].read(raw)
+                if among is None or any(one.key in among for one in usable):
+                    firsts.setdefault(position, []).append(Arrival(ordinal, event_id, at, is_repeated, usable, refused))
+        return replace(self, part=part, firsts=firsts)
 
     def kept_apart(self, separations: Collection[Pair]) -> History:
         """The same history, in which no event shows both of a pair: the weaker of the two is left out."""
@@ -66,8 +91,9 @@ class History:
         """(set, ordinal, event, instant) of every later event of some sets of a batch."""
         listed = ", ".join(map(str, sorted(ordinals)))
         return self.engine.rows(
-            f"select set_no, ordinal, event_id, happened_at from occurrences where position = {position} "
-            f"and set_no in ({listed}) and ordinal <> set_no order by ordinal"
+            "select set_no, ordinal, event_id, happened_at from occurrences "
+            f"where part = {self.part} and position = {position} and set_no in ({listed}) and ordinal <> set_no "
+            "order by ordinal"
         )
 
 
@@ -79,9 +105,13 @@ def read_history(
     rules_of: Callable[[Batch], IdentityRules],
     profiles: Collection[str] = (),
     among: Collection[bytes] | None = None,
+    beat: Callable[[], None] = no_beat,
 ) -> History:
-    """The history of finished batches; with `among`, of the events that show one of those identifiers (keys) and were
-    of those `profiles`, or of nobody."""
+    """The history of finished batches; with `among`, of events that were of those `profiles`, or of nobody, and the
+    first part holds those of them that show one of those identifiers (keys). Without, no part is loaded.
+
+    `beat` is called now and then.
+    """
     in_order = sorted(batches, key=lambda batch: batch.position or 0)
     history = History(
         batches=in_order,
@@ -90,14 +120,18 @@ def read_history(
     )
     _put_segments(engine, in_order)
     engine.connection.execute(
-        "create or replace temp table occurrences "
-        "(position bigint, ordinal bigint, event_id varchar, happened_at bigint, set_no bigint)"
+        "create or replace temp table occurrences (part integer default 0, position bigint, ordinal bigint, "
+        "event_id varchar, happened_at bigint, set_no bigint); "
+        "create or replace temp table arrivals (part integer default 0, position bigint, ordinal bigint, "
+        "event_id varchar, happened_at bigint, is_repeated boolean, readers integer, raw varchar[], node ubigint)"
     )
     if among is not None:
         _put_concerned(places, engine, in_order, profiles)
-    for number, (contracts, group) in enumerate(_groups(places, in_order, history.rules)):
-        _read_group(places, history, contracts, group, number=number, among=among)
-    return history
+    for contracts, group in _groups(places, in_order, history.rules):
+        beat()
+        history.readers.append(contracts.identity)
+        _read_group(places, history, contracts, group, is_narrow=among is not None)
+    return history if among is None else history.of_part(0, among=among)
 
 
 def _groups(
@@ -168,14 +202,13 @@ def _read_group(
     contracts: ContractSet,
     batches: Sequence[Batch],
     *,
-    number: int,
-    among: Collection[bytes] | None,
+    is_narrow: bool,
 ) -> None:
-    database, rules = history.engine.connection, contracts.identity
+    database = history.engine.connection
     names = [batch.batch_id for batch in batches]
     validated = places.lake.source(VALIDATED, batch_ids=names)
     ingested = places.lake.source(INGESTED, batch_ids=names)
-    concerned = "" if among is None else "semi join concerned using (event_id)"
+    concerned = "semi join concerned using (event_id)" if is_narrow else ""
     database.execute(
         "create or replace temp table accepted as select v.batch_id, v.source, v.event_id, v.contract, "
         f"v.contract_version, epoch_us(v.occurred_at) as happened_at from {validated} as v {concerned}"
@@ -205,21 +238,18 @@ def _read_group(
         """
     )
     database.execute(
-        f"create or replace temp table sets_{number} as select position, min(ordinal) as set_no, "
+        f"create or replace temp table sets as select position, min(ordinal) as set_no, "
         "count(*) > 1 as is_repeated, arg_min(event_id, ordinal) as event_id, "
         f"arg_min(happened_at, ordinal) as happened_at, {listed} from identified group by position, {listed}"
     )
     same = " and ".join(f"i.id_{kind} is not distinct from s.id_{kind}" for kind in columns)
     database.execute(
-        "insert into occurrences select i.position, i.ordinal, i.event_id, i.happened_at, s.set_no "
-        f"from identified as i join sets_{number} as s on s.position = i.position and {same}"
+        "insert into occurrences (position, ordinal, event_id, happened_at, set_no) "
+        "select i.position, i.ordinal, i.event_id, i.happened_at, s.set_no "
+        f"from identified as i join sets as s on s.position = i.position and {same}"
     )
-    rows = database.execute(
-        f"select position, set_no, event_id, happened_at, is_repeated, {listed} from sets_{number} "
-        "order by position, set_no"
+    database.execute(
+        "insert into arrivals (position, ordinal, event_id, happened_at, is_repeated, readers, raw) "
+        f"select position, set_no, event_id, happened_at, is_repeated, {len(history.readers) - 1}, [{listed}] from sets"
     )
-    for position, ordinal, event_id, at, is_repeated, *values in iter(rows.fetchone, None):
-        usable, refused = rules.read(values)
-        if among is None or any(one.key in among for one in usable):
-            history.firsts.setdefault(position, []).append(Arrival(ordinal, event_id, at, is_repeated, usable, refused))
-    database.execute("drop table identified; drop table accepted; " + f"drop table sets_{number}")
+    database.execute("drop table identified; drop table accepted; drop table sets")

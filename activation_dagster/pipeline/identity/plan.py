@@ -6,8 +6,11 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from heapq import nsmallest
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, select
@@ -15,13 +18,13 @@ from sqlalchemy import Connection, select
 from activation_dagster.domain.batches import Batch
 from activation_dagster.domain.consent import current_choice
 from activation_dagster.domain.identifiers import IdentityRules
-from activation_dagster.domain.links import LinkDecision
 from activation_dagster.domain.separations import Pair
 from activation_dagster.lake.engine import Engine
 from activation_dagster.pipeline.contracts_in_force import contracts_named, contracts_of
+from activation_dagster.pipeline.garbage import seldom_collected
 from activation_dagster.pipeline.identity.differences import Differences, Rows, differences
-from activation_dagster.pipeline.identity.history import read_history
-from activation_dagster.pipeline.identity.world import adjudicate
+from activation_dagster.pipeline.identity.history import no_beat, read_history
+from activation_dagster.pipeline.identity.parts import bounded
 from activation_dagster.pipeline.places import Places
 from activation_dagster.state.adjudications import adjudications_of, all_separations
 from activation_dagster.state.batches import all_finished, load_batches
@@ -31,7 +34,6 @@ from activation_dagster.state.profile_identifiers import held_by
 from activation_dagster.state.tables import (
     consent_records,
     identifiers,
-    links,
     membership_changes,
     profile_redirects,
     sends,
@@ -130,10 +132,6 @@ class IdentityPlan:
     samples: tuple[ProfileSample, ...]
 
 
-def no_beat() -> None:
-    """What happens between steps where no lease is held: nothing."""
-
-
 def rules_digest(rules: IdentityRules | None) -> str:
     """64 hex digits that are equal where two contracts say the same; empty without one."""
     if rules is None:
@@ -170,26 +168,22 @@ def find_differences(
         spoken_until = connection.execute(select(sequence.c.value).where(sequence.c.name == "state")).scalar_one()
     rules_of = rules_under(places) if rules is None else _always(rules)
     engine = Engine.in_memory(places.sql_root)
-    try:
+    with seldom_collected(), ExitStack() as stack:
+        stack.callback(engine.close)
+        bounded(engine, Path(stack.enter_context(TemporaryDirectory(prefix="plan-"))))
         history = read_history(
-            places, batches, engine, rules_of=rules_of, profiles=members or (), among=among
-        ).kept_apart(separations)
-        beat()
-        world = adjudicate(history)
-        if members is None:
-            history.firsts.clear()  # all of history in memory: what is not looked at again gives its place
+            places, batches, engine, rules_of=rules_of, profiles=members or (), among=among, beat=beat
+        )
         beat()
         return differences(
             places,
             history,
-            world,
             until=max((batch.position or 0 for batch in batches), default=0),
             spoken_until=spoken_until,
             members=members,
+            separations=separations,
             beat=beat,
         )
-    finally:
-        engine.close()
 
 
 def keys_of(connection: Connection, members: Collection[str]) -> frozenset[bytes]:
@@ -244,8 +238,8 @@ def plan_of(
         fingerprint=found.digest,
         is_empty=found.is_empty,
         profiles=counts,
-        conflicts_before=_conflicts(found.old[links.name]),
-        conflicts_after=_conflicts(found.new[links.name]),
+        conflicts_before=found.conflicts[0],
+        conflicts_after=found.conflicts[1],
         audiences=_audiences(found),
         consents=_consents(places, found),
         sends=_sends(places, found),
@@ -294,14 +288,14 @@ def _profiles(
     told_otherwise = split | gone | same
     changed = {head for head, heads in became.items() if head not in told_otherwise and not heads & merged}
     counts = ProfileCounts(
-        before=len(became),
-        after=len(came_from),
+        before=len(became) + found.people_alike,
+        after=len(came_from) + found.people_alike,
         merged=len(merged),
         split=len(split),
         changed=len(changed),
         new=len(new),
         gone=len(gone),
-        unchanged=len(same),
+        unchanged=len(same) + found.people_alike,
     )
     samples: list[ProfileSample] = []
     for what, heads in (("merged", merged), ("split", split), ("changed", changed), ("new", new), ("gone", gone)):
@@ -321,10 +315,6 @@ def _profiles(
                 )
             )
     return counts, tuple(samples)
-
-
-def _conflicts(rows: Rows) -> int:
-    return sum(row[4] == LinkDecision.CONFLICT.value for row in rows.by_key.values())
 
 
 def _members_of(rows: Rows, redirects: Rows) -> set[tuple[str, str]]:
