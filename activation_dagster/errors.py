@@ -6,7 +6,7 @@ ActivationError
 │   └── RepairInvalid         a repair holds one or more faults; all of them are listed
 ├── MendTheEnvironment        a person must correct the installation
 │   ├── SettingsInvalid       an environment variable is missing or wrong
-│   ├── StateUnusable         the state database cannot be opened, or is of another version
+│   ├── StateUnusable         the state database cannot be opened, is of another version, or stays locked
 │   └── LakeDamaged           a lake table does not hold what state says it holds
 ├── RetryLater                nothing is wrong that time does not mend
 │   ├── LeaseHeld             somebody else works on this batch, or on this environment
@@ -81,7 +81,7 @@ class SettingsInvalid(MendTheEnvironment):
 
 
 class StateUnusable(MendTheEnvironment):
-    """The state database cannot be opened, or its schema is of another version."""
+    """The state database cannot be opened, its schema is of another version, or somebody keeps it locked."""
 
 
 class LakeDamaged(MendTheEnvironment):

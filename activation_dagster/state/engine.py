@@ -65,7 +65,10 @@ class State:
 
     @contextmanager
     def write(self) -> Generator[Connection]:
-        """A writing transaction: committed when the block ends, rolled back when it raises."""
+        """A writing transaction: committed when the block ends, rolled back when it raises.
+
+        Raises StateUnusable where somebody else keeps SQLite's write lock for `WAIT_SECONDS`.
+        """
         self._leave_parent_connections()
         with self._writers.begin() as connection:
             yield connection
@@ -179,7 +182,7 @@ def _open_sqlite(url: URL, where: str, *, is_lasting: bool = True) -> State:
         @event.listens_for(made, "begin")
         def begin(connection: Connection) -> None:
             if writes:
-                _begin_immediate(connection)
+                _begin_immediate(connection, where)
             else:
                 connection.exec_driver_sql("BEGIN")
 
@@ -188,7 +191,7 @@ def _open_sqlite(url: URL, where: str, *, is_lasting: bool = True) -> State:
     return State(readers=engine(writes=False), writers=engine(writes=True), dialect="sqlite", where=where)
 
 
-def _begin_immediate(connection: Connection) -> None:
+def _begin_immediate(connection: Connection, where: str) -> None:
     driver: Any = connection.connection.driver_connection
     give_up_at = time.monotonic() + WAIT_SECONDS
     while True:
@@ -196,8 +199,13 @@ def _begin_immediate(connection: Connection) -> None:
             driver.execute("BEGIN IMMEDIATE")
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise OperationalError("BEGIN IMMEDIATE", None, error) from error
+            if time.monotonic() > give_up_at:
+                raise StateUnusable(
+                    f"The state database was locked for {WAIT_SECONDS:g} s by somebody else's transaction, at {where}. "
+                    "Find the process that stands still with the file open (`fuser` names them), end it, and try again."
+                ) from error
             time.sleep(random.uniform(0.0005, LONGEST_NAP_SECONDS))
 
 
