@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from activation_dagster.errors import WrongUse
 from activation_dagster.state.bulk import insert_new, select_in
 from activation_dagster.state.control import record_act
 from activation_dagster.state.engine import State
 from activation_dagster.state.instants import instant, micros
+from activation_dagster.state.profile_identifiers import held_by
 from activation_dagster.state.subjects import cluster_of, lock_cluster
 from activation_dagster.state.tables import profiles, suppressions
 
@@ -39,9 +40,9 @@ class Suppression:
         return self.channel in (EVERY_CHANNEL, channel)
 
 
-def suppression_id(*, profile_id: str, channel: str, reason: str, source: str) -> str:
-    """The id (40 hex digits) of one suppression."""
-    return hashlib.sha256("\x1f".join((profile_id, channel, reason, source)).encode()).hexdigest()[:40]
+def suppression_id(*, profile_id: str, channel: str, reason: str, source: str, seq: int) -> str:
+    """The id (40 hex digits) of one suppression, said at a state sequence."""
+    return hashlib.sha256("\x1f".join((profile_id, channel, reason, source, str(seq))).encode()).hexdigest()[:40]
 
 
 def suppress(
@@ -50,7 +51,7 @@ def suppress(
     """Suppress a profile's person on `channel` (`*`: all); it stands when this returns.
 
     Waits for a claim of the same person that is under way, and no later claim misses it. Doing it again changes
-    nothing, unless the person has become more profiles since. Raises WrongUse when there is no such profile.
+    nothing, unless the person has got more identifiers since. Raises WrongUse when there is no such profile.
     """
     while True:
         with state.write() as connection:
@@ -79,33 +80,28 @@ def write_suppression(
 ) -> None:
     """`suppress` inside a transaction that holds the profile's subject row already.
 
-    What stands already was said of whoever the profile was by then. Where it has become more since, it is said of each
-    of those profiles too, so that it stays with them when they are told apart again.
+    What stands was said of whoever the person was by then. Where it has got more identifiers since, it is said of them
+    too, so that it stays with them when they are told apart.
     """
-
-    def identity_of(profile: str) -> str:
-        return suppression_id(profile_id=profile, channel=channel, reason=reason, source=source)
-
-    today = cluster_of(connection, [profile_id])[profile_id].members
-    whose = {identity_of(one): one for one in today}
-    said = select(suppressions.c.suppression_id, suppressions.c.seq)
-    standing = {whose[row[0]]: row[1] for row in select_in(connection, said, suppressions.c.suppression_id, whose)}
-    concerned = {profile_id}
-    if profile_id in standing:
-        by_then = cluster_of(connection, [profile_id], standing[profile_id])[profile_id].members
-        concerned = today - by_then - standing.keys()
-    if not concerned:
+    standing = select(func.max(suppressions.c.seq)).where(
+        suppressions.c.profile_id == profile_id,
+        suppressions.c.channel == channel,
+        suppressions.c.reason == reason,
+        suppressions.c.source == source,
+    )
+    said_at = connection.execute(standing).scalar_one()
+    if said_at is not None and _keys(connection, profile_id, None) <= _keys(connection, profile_id, said_at):
         return
-    detail = {
-        "suppression_id": identity_of(profile_id),
-        "profile_id": profile_id,
-        "channel": channel,
-        "reason": reason,
-        "source": source,
-    }
+    detail = {"profile_id": profile_id, "channel": channel, "reason": reason, "source": source}
     seq = record_act(connection, now=now, actor=actor, act="suppress", detail=detail)
-    rows = [(identity_of(one), one, channel, reason, micros(now), seq, source) for one in sorted(concerned)]
-    insert_new(connection, suppressions, COLUMNS, rows)
+    identity = suppression_id(profile_id=profile_id, channel=channel, reason=reason, source=source, seq=seq)
+    insert_new(connection, suppressions, COLUMNS, [(identity, profile_id, channel, reason, micros(now), seq, source)])
+
+
+def _keys(connection: Connection, profile_id: str, up_to_seq: int | None) -> set[bytes]:
+    """The keys of everything that a profile's person is known by, now or as it was at a state sequence."""
+    members = cluster_of(connection, [profile_id], up_to_seq)[profile_id].members
+    return {bytes(row[0]) for row in held_by(connection, members, lambda c: (c.key,), up_to_seq=up_to_seq)}
 
 
 def active_for(

@@ -423,7 +423,7 @@ def copied_no(row: Row, profile_id: str) -> Row:
 
 def copied_suppression(row: Row, profile_id: str) -> Row:
     """A suppression (a row of `suppressions`) of another profile too."""
-    identity = suppression_id(profile_id=profile_id, channel=row[2], reason=row[3], source=row[6])
+    identity = suppression_id(profile_id=profile_id, channel=row[2], reason=row[3], source=row[6], seq=row[5])
     return (identity, profile_id, *row[2:])
 
 
