@@ -88,7 +88,8 @@ def rows_of_part(engine: Engine, table: Table, part: int) -> Generator[Row]:
 
 
 def forget(engine: Engine) -> None:
-    """Give back the memory of what was only compared."""
+    """Give back the memory of what was only compared, and its bound: a batch may need more."""
+    engine.connection.execute("reset memory_limit")
     engine.forget("arrivals", "node_parts", *(f"state_{table.name}" for table in GRAPH))
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass
 from heapq import nsmallest
 from pathlib import Path
@@ -167,10 +167,13 @@ def find_differences(
         separations = all_separations(connection) | frozenset(pairs)
         spoken_until = connection.execute(select(sequence.c.value).where(sequence.c.name == "state")).scalar_one()
     rules_of = rules_under(places) if rules is None else _always(rules)
-    engine = Engine.in_memory(places.sql_root)
-    with seldom_collected(), ExitStack() as stack:
-        stack.callback(engine.close)
-        bounded(engine, Path(stack.enter_context(TemporaryDirectory(prefix="plan-"))))
+    with (
+        seldom_collected(),
+        TemporaryDirectory(prefix="plan-") as folder,
+        closing(Engine.in_memory(places.sql_root)) as engine,
+    ):
+        if members is None:
+            bounded(engine, Path(folder))
         history = read_history(
             places, batches, engine, rules_of=rules_of, profiles=members or (), among=among, beat=beat
         )
