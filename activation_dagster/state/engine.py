@@ -204,7 +204,8 @@ def _begin_immediate(connection: Connection, where: str) -> None:
             if time.monotonic() > give_up_at:
                 raise StateUnusable(
                     f"The state database was locked for {WAIT_SECONDS:g} s by somebody else's transaction, at {where}. "
-                    "Find the process that stands still with the file open (`fuser` names them), end it, and try again."
+                    "A migration or another long transaction may hold it: try again. If it stays so, look for one that "
+                    "stands still among the processes that have the file open (`fuser` names them), and end that one."
                 ) from error
             time.sleep(random.uniform(0.0005, LONGEST_NAP_SECONDS))
 

@@ -16,7 +16,7 @@ from activation_dagster.state.engine import State
 from activation_dagster.state.instants import instant, micros
 from activation_dagster.state.profile_identifiers import held_by
 from activation_dagster.state.subjects import cluster_of, lock_cluster
-from activation_dagster.state.tables import profiles, suppressions
+from activation_dagster.state.tables import batches, profiles, suppressions
 
 EVERY_CHANNEL = "*"
 
@@ -90,8 +90,12 @@ def write_suppression(
         suppressions.c.source == source,
     )
     said_at = connection.execute(standing).scalar_one()
-    if said_at is not None and _keys(connection, profile_id, None) <= _keys(connection, profile_id, said_at):
-        return
+    if said_at is not None:
+        in_hand = select(batches.c.position).where(batches.c.position > said_at, batches.c.closed_at.is_(None))
+        # what a batch in hand attaches is not seen yet
+        is_growing = connection.execute(in_hand.limit(1)).one_or_none() is not None
+        if not is_growing and _keys(connection, profile_id, None) <= _keys(connection, profile_id, said_at):
+            return
     detail = {"profile_id": profile_id, "channel": channel, "reason": reason, "source": source}
     seq = record_act(connection, now=now, actor=actor, act="suppress", detail=detail)
     identity = suppression_id(profile_id=profile_id, channel=channel, reason=reason, source=source, seq=seq)

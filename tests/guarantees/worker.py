@@ -218,6 +218,7 @@ def _fork(job: dict[str, Any]) -> _Child:
         code = 1
         try:
             os.close(reading)
+            os.close(go_on)
             with os.fdopen(writing, "w") as passed:
                 try:
                     _work(job, passed, may_go_on)

@@ -38,7 +38,7 @@ from activation_dagster.state.consent import record_choice, records_of
 from activation_dagster.state.engine import open_state
 from activation_dagster.state.subjects import cluster_of
 from activation_dagster.state.suppressions import active_for, suppress
-from activation_dagster.state.tables import control_log, profile_redirects
+from activation_dagster.state.tables import control_log, links, profile_redirects
 from tests.pipeline.dying import applying_dies
 from tests.pipeline.identity_stories import (
     CONTRACTS,
@@ -273,6 +273,29 @@ def test_a_no_that_a_person_recorded_stays_with_every_part(family: Places) -> No
     assert find_differences(family, rules=None).is_empty
 
 
+@pytest.mark.parametrize("moment", ["identity.begun", "identity.profiles"])
+def test_a_no_that_comes_meanwhile_stays_with_who_was_attached_and_never_another(places: Places, moment: str) -> None:
+    land(places, page("ann", anonymousId="phone"), by_phone(page("")))
+    work(places)
+    with places.state.read() as connection:
+        (joined,) = set(connection.execute(select(links.c.event_id)).scalars())
+
+    def at(name: str) -> None:
+        if name == moment:
+            say(places, ConsentStatus.DENIED, "email")
+            suppress(
+                places.state, profile_id=ANN, channel="push", reason="complaint", source="call", now=NOW, actor="bob"
+            )
+
+    unmerge(replace(places, at=at), link=joined, by="bob", why="The phone is her son's.")
+    with places.state.read() as connection:
+        for profile in (ANN, PHONE):
+            said = current_choice(records_of(connection, [profile])[profile], purpose="marketing", channel="email")
+            assert said is not None
+            assert said.status is ConsentStatus.DENIED
+            assert [one.channel for one in active_for(connection, [profile])[profile]] == ["push"]
+
+
 @pytest.mark.parametrize("is_said_again", [False, True])
 def test_a_suppression_that_is_said_again_is_of_whoever_they_are_by_then(places: Places, is_said_again: bool) -> None:
     def complain() -> None:
@@ -391,8 +414,7 @@ POINTS = [
     "identity.profiles:1",
     "identity.people:1",
     "identity.graph:1",  # after what was seen together,
-    "identity.graph:2",  # after the links, and where to look for them,
-    "identity.graph:3",  # and after the identifiers
+    "identity.graph:2",  # and after the links
 ]
 
 

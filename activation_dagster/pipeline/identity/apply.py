@@ -1,8 +1,8 @@
 """Applying: history is adjudicated again in state, in chunks, and whoever dies on the way is finished by the next.
 
 What is to be written follows from landing, the lake, the contracts and the acts in state alone, so whoever goes on
-computes it again and writes what is left. Facts go first, then who is who with what was chosen, a person at a time and
-under the person's locks, and last the identifiers: as long as any of it is missing, it is found to be missing.
+computes it again and writes what is left. Facts go first, then who is who with what was chosen, whole people in one
+transaction and under their locks, and last the ledger: as long as any of it is missing, it is found to be missing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -240,14 +240,14 @@ def write_differences(hand: Hand, found: Differences, adjudication: Adjudication
     _write_profiles(hand, found, seq)
     point("identity.profiles")
     _write_people(hand, found, seq, point)
-    for table in (companions, links, identifiers):
+    for table in (companions, links):
         change = found.changes[table.name]
         if table is links:
             dated = {key: (*row[:-1], decided_at) for key, row in change.added.items()}
             change = Change(ended=change.ended, added=dated)
         _write_table(hand, table, change, seq)
         point("identity.graph")
-    for waiting in _parts(found.settled, ROWS_AT_ONCE):  # somebody's now: they wait for nothing any more
+    for waiting in _chunks(found.settled, ROWS_AT_ONCE):  # somebody's now: they wait for nothing any more
         with hand.state.write() as connection:
             connection.execute(delete(identity_conflicts).where(identity_conflicts.c.event_id.in_(waiting)))
     with hand.state.write() as connection:
@@ -261,14 +261,14 @@ def write_differences(hand: Hand, found: Differences, adjudication: Adjudication
     return Applied(seq=seq, rows=rows, is_resumed=False)
 
 
-def _parts(of: Iterable[T], size: int) -> Generator[list[T]]:
+def _chunks(of: Iterable[T], size: int) -> Generator[list[T]]:
     waiting = list(of)
     for start in range(0, len(waiting), size):
         yield waiting[start : start + size]
 
 
 def _write_table(hand: Hand, table: Table, change: Change, seq: int) -> None:
-    for keys in _parts(sorted(change.ended | change.added.keys(), key=repr), ROWS_AT_ONCE):
+    for keys in _chunks(sorted(change.ended | change.added.keys(), key=repr), ROWS_AT_ONCE):
         hand.beat()
         with hand.state.write() as connection:
             _write_rows(connection, table, change, keys, seq)
@@ -277,15 +277,17 @@ def _write_table(hand: Hand, table: Table, change: Change, seq: int) -> None:
 def _write_rows(connection: Connection, table: Table, change: Change, keys: Sequence[Key], seq: int) -> None:
     end_rows(connection, table, [key for key in keys if key in change.ended], seq=seq)
     added = [change.added[key] for key in keys if key in change.added]
-    if table is links:  # every identifier's link is among them
+    if table is links:
         keep_order(connection, [(row[3], row[1], row[0]) for row in added if row[4] == LinkDecision.ACCEPTED.value])
+    if table is identifiers:  # whose links are written later
+        keep_order(connection, [(row[3], row[0], row[5]) for row in added])
     add_rows(connection, table, added, seq=seq)
 
 
 def _write_profiles(hand: Hand, found: Differences, seq: int) -> None:
     """Profiles are changed where they stand: their rows are what others wait for, and a row that went could not be."""
     change = found.changes[profiles.name]
-    for keys in _parts(sorted(change.ended | change.added.keys()), ROWS_AT_ONCE):
+    for keys in _chunks(sorted(change.ended | change.added.keys()), ROWS_AT_ONCE):
         hand.beat()
         with hand.state.write() as connection:
             lock_subjects(connection, [key[0] for key in keys])
@@ -298,25 +300,28 @@ def _write_profiles(hand: Hand, found: Differences, seq: int) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class _Person:
-    """What is written in one go of one component: profiles to lock, redirects, choices, suppressions."""
+    """What is written in one go of one component: profiles to lock, and keys of rows by table."""
 
-    members: list[str]
-    heads: list[str]
-    redirects: list[Key]
-    choices: list[Key]
-    suppressions: list[Row]
+    members: list[str] = field(default_factory=list[str])
+    heads: list[str] = field(default_factory=list[str])
+    keys: dict[str, list[Key]] = field(default_factory=lambda: {table.name: [] for table in _IN_ONE_GO})
+    suppressions: list[Row] = field(default_factory=list[Row])
+
+    @property
+    def size(self) -> int:
+        """How many rows are written."""
+        return sum(map(len, self.keys.values())) + len(self.suppressions)
+
+
+_IN_ONE_GO = (consent_records, profile_redirects, identifiers)
 
 
 def _write_people(hand: Hand, found: Differences, seq: int, point: Callable[[str], None]) -> None:
-    """Write redirects and choices, a person at a time: a *no* that came meanwhile is copied to every part first."""
-    redirects, choices = found.changes[profile_redirects.name], found.changes[consent_records.name]
+    """Write who is who and what was chosen, whole people in one go: what was said meanwhile is copied to every part."""
     people: dict[int, _Person] = {}
 
     def person(profile: str) -> _Person:
-        number = found.members[profile]
-        if number not in people:
-            people[number] = _Person(members=[], heads=[], redirects=[], choices=[], suppressions=[])
-        return people[number]
+        return people.setdefault(found.members[profile], _Person())
 
     losers = found.new[profile_redirects.name].by_key
     for profile in found.members:
@@ -324,36 +329,50 @@ def _write_people(hand: Hand, found: Differences, seq: int, point: Callable[[str
         one.members.append(profile)
         if (profile,) not in losers:
             one.heads.append(profile)
-    for key in sorted(redirects.ended | redirects.added.keys()):
-        person(key[0]).redirects.append(key)
-    for key in sorted(choices.ended | choices.added.keys()):
-        row = choices.added.get(key) or found.old[consent_records.name].by_key[key]
-        person(row[1]).choices.append(key)
+    for table, place in ((consent_records, 1), (profile_redirects, 0), (identifiers, 3)):
+        change, old = found.changes[table.name], found.old[table.name].by_key
+        for key in sorted(change.ended | change.added.keys()):
+            row = change.added.get(key) or old[key]
+            person(row[place]).keys[table.name].append(key)
     for row in found.copied_suppressions:
         person(row[1]).suppressions.append(row)
-    for _, one in sorted(people.items()):
-        if not (one.redirects or one.choices or one.suppressions):
-            continue
+    for some in _together([one for _, one in sorted(people.items()) if one.size]):
         hand.beat()
         with hand.state.write() as connection:
-            lock_subjects(connection, one.members)
-            insert_new(connection, suppressions, SUPPRESSION_COLUMNS, one.suppressions)
-            _copy_late_noes(connection, one, since=found.spoken_until, seq=seq)
-            _write_rows(connection, consent_records, choices, one.choices, seq)
-            _write_rows(connection, profile_redirects, redirects, one.redirects, seq)
+            lock_subjects(connection, [member for one in some for member in one.members])
+            insert_new(connection, suppressions, SUPPRESSION_COLUMNS, [row for one in some for row in one.suppressions])
+            _copy_late_noes(connection, some, since=found.spoken_until, seq=seq)
+            for table in _IN_ONE_GO:
+                keys = [key for one in some for key in one.keys[table.name]]
+                _write_rows(connection, table, found.changes[table.name], keys, seq)
         point("identity.people")
 
 
-def _copy_late_noes(connection: Connection, one: _Person, *, since: int, seq: int) -> None:
+def _together(people: Iterable[_Person]) -> Generator[list[_Person]]:
+    """People in lists of no more rows than one transaction should write, unless one alone has more."""
+    some: list[_Person] = []
+    rows = 0
+    for one in people:
+        if some and rows + one.size > ROWS_AT_ONCE:
+            yield some
+            some, rows = [], 0
+        some.append(one)
+        rows += one.size
+    if some:
+        yield some
+
+
+def _copy_late_noes(connection: Connection, people: Iterable[_Person], *, since: int, seq: int) -> None:
     """A *no* that was said while we computed was said of everybody that the person was: every part gets it."""
+    heads = {member: one.heads for one in people for member in one.members}
     columns = [column for column in consent_records.columns if column.name != "known_seq"]
     said = select(*columns).where(consent_records.c.seq > since, consent_records.c.status == ConsentStatus.DENIED.value)
     copies: list[Row] = []
-    for row in select_in(connection, said, consent_records.c.profile_id, one.members):
-        copies += [copied_no(row, head) for head in one.heads]
+    for row in select_in(connection, said, consent_records.c.profile_id, heads):
+        copies += [copied_no(row, head) for head in heads[row[1]]]
     add_rows(connection, consent_records, copies, seq=seq)
     hard = select(*(suppressions.c[name] for name in SUPPRESSION_COLUMNS)).where(suppressions.c.seq > since)
     found: list[Row] = []
-    for row in select_in(connection, hard, suppressions.c.profile_id, one.members):
-        found += [copied_suppression(row, head) for head in one.heads]
+    for row in select_in(connection, hard, suppressions.c.profile_id, heads):
+        found += [copied_suppression(row, head) for head in heads[row[1]]]
     insert_new(connection, suppressions, SUPPRESSION_COLUMNS, found)

@@ -84,8 +84,8 @@ class Change:
 class Differences:
     """All that would change. `members`: the component (a number) of every profile concerned, old or new.
 
-    `old`, `new` and `world` hold who is who of those profiles; `people_alike` counts all other people, and `conflicts`
-    are counted before and after, of everybody. `spoken_until`: the newest act that was taken along.
+    `old`, `new` and `world` hold who is who of those profiles; `people_alike` counts the others that were looked at,
+    and `conflicts` are those of everybody looked at, before and after. `spoken_until`: the newest act taken along.
     """
 
     until: int
@@ -135,7 +135,7 @@ def differences(
     with places.state.read() as connection:
         facts = {table.name: _facts_in_state(connection, table, components, positions, until) for table in FACTS}
         spoken, copied, copied_choices = _spoken(connection, components, world, positions, spoken_until)
-    heads = {_head(profile, new[profile_redirects.name]) for profile in components}
+    heads = {head_of(profile, new[profile_redirects.name]) for profile in components}
     telling = Retelling(
         members=components,
         heads=heads,
@@ -173,8 +173,16 @@ def differences(
 # -- who is who, a part at a time --------------------------------------------------------------------------------------
 
 
-def _by_table() -> dict[str, Rows]:
-    return {table.name: Rows(table=table) for table in GRAPH}
+_KEPT = ((profiles, 0), (identifiers, 3), (profile_redirects, 0))
+"""Tables of which the rows of those concerned are looked at again, and where in a row its profile stands."""
+
+
+def _none_yet(tables: Iterable[Table] = GRAPH) -> dict[str, Rows]:
+    return {table.name: Rows(table=table) for table in tables}
+
+
+def _kept() -> dict[str, Rows]:
+    return _none_yet(table for table, _ in _KEPT)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -183,11 +191,12 @@ class _People:
 
     changes: dict[str, Change] = field(default_factory=lambda: {table.name: Change() for table in GRAPH})
     members: dict[str, int] = field(default_factory=dict[str, int])
-    old: dict[str, Rows] = field(default_factory=_by_table)
-    new: dict[str, Rows] = field(default_factory=_by_table)
+    old: dict[str, Rows] = field(default_factory=_kept)
+    new: dict[str, Rows] = field(default_factory=_kept)
     gone: dict[str, str] = field(default_factory=dict[str, str])
     world: World = field(default_factory=World)
     settled: list[str] = field(default_factory=list[str])
+    components: int = 0
     people_alike: int = 0
     conflicts_before: int = 0
     conflicts_after: int = 0
@@ -198,19 +207,20 @@ class _People:
         gone = _gone(old[profiles.name], world)
         _put_gone(new, old[profiles.name], gone)
         changes = {table.name: _change(old[table.name], new[table.name]) for table in GRAPH}
-        members = _components(changes, old, new, first=len(self.members))
+        members = _components(changes, old, new, first=self.components)
+        self.components = 1 + max(members.values(), default=self.components - 1)
         for name, change in changes.items():
             self.changes[name].ended |= change.ended
             self.changes[name].added |= change.added
         for side, rows in ((self.old, old), (self.new, new)):
-            for table, place in ((profiles, 0), (identifiers, 3), (profile_redirects, 0)):
+            for table, place in _KEPT:
                 side[table.name].keep(rows[table.name], members, place)
         self.members |= members
         self.gone |= {profile: owner for profile, owner in gone.items() if profile in members}
         self.world.take(world, members)
         redirects = old[profile_redirects.name]
         held = {row[3] for row in old[identifiers.name].by_key.values() if row[3] not in members}
-        self.people_alike += len({_head(profile, redirects) for profile in held})
+        self.people_alike += len({head_of(profile, redirects) for profile in held})
         self.conflicts_before += _conflicts(old[links.name])
         self.conflicts_after += _conflicts(new[links.name])
 
@@ -242,7 +252,7 @@ def _people(
         beat()
         its = history.of_part(part)
         world = adjudicate(its.kept_apart(separations))
-        old = _by_table()
+        old = _none_yet()
         for table in GRAPH:
             old[table.name].put(rows_of_part(history.engine, table, part))
         found.compare(old, world)
@@ -282,7 +292,7 @@ def _settled(history: History, world: World) -> list[str]:
 def _graph_in_state(
     connection: Connection, history: History, *, until: int, members: Collection[str]
 ) -> dict[str, Rows]:
-    found = _by_table()
+    found = _none_yet()
 
     def load(table: Table, column: Any, values: Iterable[Any]) -> None:
         query = select(*columns_of(table)).where(since(table) <= until)
@@ -345,7 +355,8 @@ def _change(old: Rows, new: Rows) -> Change:
     return change
 
 
-def _head(profile: str, redirects: Rows) -> str:
+def head_of(profile: str, redirects: Rows) -> str:
+    """The profile that stands for this one, by redirects."""
     while (row := redirects.by_key.get((profile,))) is not None:
         profile = row[1]
     return profile
@@ -452,22 +463,28 @@ def _spoken(
             continue
         spoken.append((record[6], consent_records, record))
         if record[4] == ConsentStatus.DENIED.value:
-            parts = _parts(connection, record[1], max(record[6], known), world) & members.keys()
+            parts = _others_now(connection, record[1], max(record[6], known), world) & members.keys()
             choices += [copied_no(record, part) for part in parts]
     covered = select(*columns_of(suppressions)).where(suppressions.c.seq <= spoken_until)
     for row in select_in(connection, covered, suppressions.c.profile_id, members):
         record = _plain(row)
         spoken.append((record[5], suppressions, record))
-        parts = _parts(connection, record[1], record[5], world) & members.keys()
+        parts = _others_now(connection, record[1], record[5], world) & members.keys()
         hard += [copied_suppression(record, part) for part in parts]
     told = {row[0] for _, _, row in spoken}
-    hard = [row for row in dict.fromkeys(hard) if row[0] not in told]
+    said = {_what(row) for _, table, row in spoken if table is suppressions}  # an earlier release gave other ids
+    hard = [row for row in dict.fromkeys(hard) if _what(row) not in said]
     choices = [row for row in dict.fromkeys(choices) if row[0] not in told]
     spoken += [(row[5], suppressions, row) for row in hard] + [(row[6], consent_records, row) for row in choices]
     return sorted(spoken, key=lambda one: (one[0], one[2][0])), hard, choices
 
 
-def _parts(connection: Connection, profile: str, seq: int, world: World) -> set[str]:
+def _what(row: Row) -> Row:
+    """Of a suppression's row whose it is, and what was said when."""
+    return (*row[1:4], *row[5:])
+
+
+def _others_now(connection: Connection, profile: str, seq: int, world: World) -> set[str]:
     """Other profiles that now have an identifier of whom a profile was at a state sequence."""
     person = cluster_of(connection, [profile], seq)[profile]
     keys = [bytes(row[0]) for row in held_by(connection, person.members, lambda c: (c.key,), up_to_seq=seq)]

@@ -8,13 +8,13 @@ comparing it with its rows of state is therefore the same as doing so with every
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import BigInteger, Connection, LargeBinary, Table, select
+from sqlalchemy import BigInteger, Connection, LargeBinary, String, Table, Text, select
 
 from activation_dagster.domain.identifiers import IdentifierKind
 from activation_dagster.lake.engine import Engine
@@ -58,22 +58,20 @@ def cut(places: Places, history: History, *, until: int, beat: Callable[[], None
     with places.state.read() as connection:
         for table in GRAPH:
             _put_table(connection, engine, table, until=until, beat=beat)
-    _read_values(history)
-    beat()
-    _tie(engine)
+    _read_values(history, beat)
+    _tie(engine, beat)
     beat()
     count = _put_parts(engine)
     for relation in ("arrivals", *(f"state_{table.name}" for table in GRAPH)):
-        engine.connection.execute(
-            f"create or replace temp table parted as select r.* replace (p.part as part) from {relation} as r "
-            f"join node_parts as p using (node) order by part; drop table {relation}; "
-            f"alter table parted rename to {relation}"
-        )
         beat()
-    engine.connection.execute(
-        "create or replace temp table parted as select o.* replace (a.part as part) from occurrences as o "
-        "join arrivals as a on a.position = o.position and a.ordinal = o.set_no order by part, position; "
-        "drop table occurrences; alter table parted rename to occurrences"
+        query = f"select r.* replace (p.part as part) from {relation} as r join node_parts as p using (node)"
+        _replace(engine, relation, f"{query} order by part")
+    beat()
+    _replace(
+        engine,
+        "occurrences",
+        "select o.* replace (a.part as part) from occurrences as o "
+        "join arrivals as a on a.position = o.position and a.ordinal = o.set_no order by part, position",
     )
     beat()
     return count
@@ -111,12 +109,11 @@ def _put_table(connection: Connection, engine: Engine, table: Table, *, until: i
 
 
 def _type_of(column: Any) -> str:
-    if isinstance(column.type, LargeBinary):
-        return "BLOB"
-    return "BIGINT" if isinstance(column.type, BigInteger) else "VARCHAR"
+    kinds = {LargeBinary: "BLOB", BigInteger: "BIGINT", String: "VARCHAR", Text: "VARCHAR"}
+    return kinds[type(column.type)]
 
 
-def _read_values(history: History) -> None:
+def _read_values(history: History, beat: Callable[[], None]) -> None:
     """Make the relation `shown` (position, ordinal, place, node): the usable identifiers of every set."""
     engine = history.engine
     engine.connection.execute(
@@ -126,68 +123,96 @@ def _read_values(history: History) -> None:
     )
     for readers, rules in enumerate(history.readers):
         for place, kind in enumerate(rules.kinds):
-            _read_kind(engine, kind, f"readers = {readers} and place = {place}", f"{readers}, {place}")
-    engine.connection.execute(
-        "create or replace temp table shown as select o.position, o.ordinal, o.place, r.node from offered as o "
-        "join readings as r on r.readers = o.readers and r.place = o.place and r.raw = o.raw; "
-        "drop table offered; drop table readings"
+            _read_kind(engine, kind, readers, place, beat)
+    engine.make(
+        "shown",
+        "select o.position, o.ordinal, o.place, r.node from offered as o "
+        "join readings as r on r.readers = o.readers and r.place = o.place and r.raw = o.raw",
     )
+    engine.forget("offered", "readings", "asked", "read_values")
 
 
-def _read_kind(engine: Engine, kind: IdentifierKind, which: str, named: str) -> None:
-    raws = engine.texts(f"select distinct raw from offered where {which} and raw is not null")
-    for some in _chunks(raws, ROWS_AT_ONCE):
-        read = zip(some, kind.readings(some), strict=True)
+def _read_kind(engine: Engine, kind: IdentifierKind, readers: int, place: int, beat: Callable[[], None]) -> None:
+    engine.make(
+        "asked",
+        "select raw, row_number() over () as number from (select distinct raw from offered "
+        f"where readers = {readers} and place = {place} and raw is not null)",
+    )
+    for first in range(0, engine.one("select count(*) from asked")[0], ROWS_AT_ONCE):
+        beat()
+        raws = engine.texts(f"select raw from asked where number > {first} and number <= {first + ROWS_AT_ONCE}")
+        read = zip(raws, kind.readings(raws), strict=True)
         engine.put("read_values", {"raw": "VARCHAR", "value": "VARCHAR"}, [one for one in read if one[1] is not None])
         engine.connection.execute(
-            f"insert into readings select {named}, raw, "
+            f"insert into readings select {readers}, {place}, raw, "
             f"hash(unhex(md5({literal(kind.name)} || chr(31) || value))) from read_values"
         )
 
 
-def _tie(engine: Engine) -> None:
+def _tie(engine: Engine, beat: Callable[[], None]) -> None:
     """Give every row its `node`, and make the relation `ties` (one, other): nodes that are in the same part.
 
     A node is the hash of an identifier's key, of a profile, or of what has neither: two that are alike by chance are
-    in one part, which is no harm.
+    in one part, which is no harm. An event may have come in several batches.
     """
+    engine.make(
+        "firsts", "select position, ordinal, arg_min(node, place) as node from shown group by position, ordinal"
+    )
+    beat()
+    _replace(
+        engine,
+        "arrivals",
+        "select a.* replace (coalesce(f.node, hash(a.position, a.ordinal)) as node) "
+        "from arrivals as a left join firsts as f using (position, ordinal)",
+    )
+    for table, column in (
+        (profiles, "profile_id"),
+        (identifiers, "key"),
+        (companions, "key"),
+        (profile_redirects, "from_profile"),
+    ):
+        beat()
+        engine.connection.execute(f"update state_{table.name} set node = hash({column})")
+    engine.make(
+        "told",
+        """
+        select distinct l.event_id, a.node
+        from (select distinct event_id from state_links) as l
+        join occurrences as o using (event_id)
+        join arrivals as a on a.position = o.position and a.ordinal = o.set_no
+        """,
+    )
+    beat()
+    engine.make("told_once", "select event_id, min(node) as node from told group by event_id")
+    _replace(
+        engine,
+        "state_links",
+        "select l.* replace (coalesce(t.node, hash(if(l.profile_id = '', l.event_id, l.profile_id))) as node) "
+        "from state_links as l left join told_once as t using (event_id)",
+    )
+    beat()
+    engine.make(
+        "ties",
+        """
+        select distinct f.node as one, s.node as other from shown as s join firsts as f using (position, ordinal)
+        union all select t.node, o.node from told as t join told_once as o using (event_id) where t.node <> o.node
+        union all select hash(key), hash(profile_id) from state_identifiers
+        union all select hash(profile_id), hash(first_key) from state_profiles
+        union all select hash(from_profile), hash(to_profile) from state_profile_redirects
+        union all select distinct node, hash(profile_id) from state_links where profile_id <> ''
+        union all select distinct node, hash(other_profile_id) from state_links where other_profile_id <> ''
+        union all select distinct node, node from state_links where profile_id = ''
+        union all select distinct node, node from state_companions
+        union all select distinct node, node from arrivals
+        """,
+    )
+    engine.forget("firsts", "told", "told_once", "shown")
+
+
+def _replace(engine: Engine, relation: str, query: str) -> None:
+    """Make a relation anew from itself and others."""
     engine.connection.execute(
-        """
-        create or replace temp table firsts as
-            select position, ordinal, arg_min(node, place) as node from shown group by position, ordinal;
-        create or replace temp table noded as
-            select a.* replace (coalesce(f.node, hash(a.position, a.ordinal)) as node)
-            from arrivals as a left join firsts as f using (position, ordinal);
-        drop table arrivals;
-        alter table noded rename to arrivals;
-        update state_profiles set node = hash(profile_id);
-        update state_identifiers set node = hash(key);
-        update state_companions set node = hash(key);
-        update state_profile_redirects set node = hash(from_profile);
-        create or replace temp table told as
-            select distinct l.event_id, a.node
-            from (select distinct event_id from state_links) as l
-            join occurrences as o using (event_id)
-            join arrivals as a on a.position = o.position and a.ordinal = o.set_no;
-        create or replace temp table told_once as select event_id, min(node) as node from told group by event_id;
-        create or replace temp table noded as
-            select l.* replace (coalesce(t.node, hash(if(l.profile_id = '', l.event_id, l.profile_id))) as node)
-            from state_links as l left join told_once as t using (event_id);
-        drop table state_links;
-        alter table noded rename to state_links;
-        create or replace temp table ties as
-            select distinct f.node as one, s.node as other from shown as s join firsts as f using (position, ordinal)
-            union all select t.node, o.node from told as t join told_once as o using (event_id) where t.node <> o.node
-            union all select hash(key), hash(profile_id) from state_identifiers
-            union all select hash(profile_id), hash(first_key) from state_profiles
-            union all select hash(from_profile), hash(to_profile) from state_profile_redirects
-            union all select distinct node, hash(profile_id) from state_links where profile_id <> ''
-            union all select distinct node, hash(other_profile_id) from state_links where other_profile_id <> ''
-            union all select distinct node, node from state_links where profile_id = ''
-            union all select distinct node, node from state_companions
-            union all select distinct node, node from arrivals;
-        drop table firsts; drop table told; drop table told_once; drop table shown
-        """
+        f"create or replace temp table anew as {query}; drop table {relation}; alter table anew rename to {relation}"
     )
 
 
@@ -218,7 +243,3 @@ def _put_parts(engine: Engine) -> int:
 def _arrays(engine: Engine, query: str) -> dict[str, Any]:
     answer: Any = engine.connection.execute(query)
     return answer.fetchnumpy()
-
-
-def _chunks(of: list[str], size: int) -> Iterable[list[str]]:
-    return (of[start : start + size] for start in range(0, len(of), size))

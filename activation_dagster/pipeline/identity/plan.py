@@ -22,7 +22,7 @@ from activation_dagster.domain.separations import Pair
 from activation_dagster.lake.engine import Engine
 from activation_dagster.pipeline.contracts_in_force import contracts_named, contracts_of
 from activation_dagster.pipeline.garbage import seldom_collected
-from activation_dagster.pipeline.identity.differences import Differences, Rows, differences
+from activation_dagster.pipeline.identity.differences import Differences, Rows, differences, head_of
 from activation_dagster.pipeline.identity.history import no_beat, read_history
 from activation_dagster.pipeline.identity.parts import bounded
 from activation_dagster.pipeline.places import Places
@@ -255,15 +255,9 @@ def plan_of(
     )
 
 
-def _head(profile: str, redirects: Rows) -> str:
-    while (row := redirects.by_key.get((profile,))) is not None:
-        profile = row[1]
-    return profile
-
-
 def _clusters(held: Rows, redirects: Rows) -> dict[bytes, str]:
     """Whose each identifier is."""
-    return {key: _head(row[3], redirects) for (key,), row in held.by_key.items()}
+    return {key: head_of(row[3], redirects) for (key,), row in held.by_key.items()}
 
 
 def _profiles(
@@ -398,7 +392,7 @@ def _consents(places: Places, found: Differences) -> tuple[ConsentDifference, ..
 def _choices(rows: list[Row], redirects: Rows) -> dict[tuple[str, str, str], str]:
     said: dict[str, list[Any]] = {}
     for row in rows:
-        said.setdefault(_head(row[1], redirects), []).append(record_of(row))
+        said.setdefault(head_of(row[1], redirects), []).append(record_of(row))
     found: dict[tuple[str, str, str], str] = {}
     for head, records in said.items():
         for purpose, channel in {(one.purpose, one.channel) for one in records}:
@@ -418,7 +412,7 @@ def _sends(places: Places, found: Differences) -> tuple[SendDifference, ...]:
     differing: list[tuple[tuple[str, str, str], str]] = []
     for key, (workflow, profile) in made.items():
         if key in would:
-            if _head(would[key].profile_id, new) != _head(profile, old):
+            if head_of(would[key].profile_id, new) != head_of(profile, old):
                 differing.append(((workflow, "anothers", ""), profile))
         else:
             reason = decided[key].reason if key in decided else "no such trigger"

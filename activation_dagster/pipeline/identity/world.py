@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -71,7 +71,7 @@ class World:
             profile = self.redirects[profile][0]
         return profile
 
-    def take(self, other: World, members: Container[str]) -> None:
+    def take(self, other: World, members: Collection[str]) -> None:
         """Take over what another world has of some profiles, which are whole people."""
         self.identifiers |= {key: row for key, row in other.identifiers.items() if row[2] in members}
         self.profiles |= {one: row for one, row in other.profiles.items() if one in members}
@@ -80,7 +80,8 @@ class World:
             theirs = [merge for merge in merges if merge.winner in members]
             self.merges.setdefault(position, []).extend(theirs)
         self.whose |= {place: one for place, one in other.whose.items() if one.profile and one.profile in members}
-        self.again |= other.again
+        if members:
+            self.again |= other.again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
