@@ -38,7 +38,10 @@ def plan(
     reveal: Reveal = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what an identity contract would make of history: people, audiences, consents, sends."""
+    """Say what an identity contract would make of history: people, audiences, consents, sends.
+
+    Nothing is written. Of a long history, what exceeds 2 GB of memory waits in the folder for temporary files (TMPDIR).
+    """
     from activation_dagster.pipeline.identity.apply import plan_apply
     from activation_dagster.registry.identity_rules import load_rules
 

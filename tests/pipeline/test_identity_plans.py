@@ -273,6 +273,29 @@ def test_a_no_that_a_person_recorded_stays_with_every_part(family: Places) -> No
     assert find_differences(family, rules=None).is_empty
 
 
+def test_what_was_refused_because_of_a_link_that_is_undone_is_no_longer_refused(
+    new_state_url: Callable[[], str], tmp_path: Path
+) -> None:
+    told = [
+        [Seen(user="bea", hour=8), Seen(device="tablet", hour=16)],
+        [
+            Seen(user="bea", device="tablet", hour=21),
+            Seen(user="bea", device="laptop", hour=15),
+            Seen(device="laptop", does="yes", hour=5),
+        ],
+    ]
+    bea, tablet, laptop = (
+        Identifier(*named) for named in (("user_id", "bea"), ("anonymous_id", "tablet"), ("anonymous_id", "laptop"))
+    )
+    with environment(tmp_path, new_state_url(), "one device a day") as places:
+        land_batches(places, told)
+        work(places)
+        assert person_of(places, profile_id(tablet)) == profile_id(bea)
+        assert graph_of(places, "anonymous_id:laptop", reveal=False).profile_id == profile_id(laptop)
+        unmerge(places, profile=profile_id(tablet), by="bob", why="The tablet is the family's.")
+        assert graph_of(places, "anonymous_id:laptop", reveal=False).profile_id == profile_id(bea)
+
+
 @pytest.mark.parametrize("moment", ["identity.begun", "identity.profiles"])
 def test_a_no_that_comes_meanwhile_stays_with_who_was_attached_and_never_another(places: Places, moment: str) -> None:
     land(places, page("ann", anonymousId="phone"), by_phone(page("")))

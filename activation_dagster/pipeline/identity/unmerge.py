@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, literal_column, select
 
 from activation_dagster.domain.identifiers import Identifier
 from activation_dagster.domain.separations import Pair
@@ -205,25 +205,33 @@ def people_tied_to(connection: Connection, profile_ids: Collection[str]) -> froz
         members = {member for cluster in cluster_of(connection, waiting).values() for member in cluster.members}
         found |= members
         met: set[str] = set(members)
+        held = {bytes(row[0]) for row in held_by(connection, members, lambda c: (c.key,))}
+        shown = set(held)
         for table in (links, FORMER[links.name]):
-            met |= _shown_with(connection, table, members)
+            events = _events_of(connection, table, members, held)
+            told = select(table.c.profile_id, table.c.other_profile_id, table.c.key)
+            for profile, other, key in select_in(connection, told, table.c.event_id, events):
+                met |= {profile, other}
+                shown.add(bytes(key))
         met |= _others(connection, FORMER[profile_redirects.name], members, "from_profile", "to_profile")
-        former = FORMER[identifiers.name]
-        held = [row[0] for row in held_by(connection, members, lambda c: (c.key,))]
-        met |= {row[0] for row in select_in(connection, select(former.c.profile_id), former.c.key, held)}
+        for table in (identifiers, FORMER[identifiers.name]):
+            met |= {row[0] for row in select_in(connection, select(table.c.profile_id), table.c.key, shown)}
         waiting = {one for one in met if one} - found
     return frozenset(found)
 
 
-def _shown_with(connection: Connection, table: Any, members: Collection[str]) -> set[str]:
-    """Whoever an event that the ledger tells of members of tells of too."""
-    events = {
+def _events_of(connection: Connection, table: Any, members: Collection[str], held: Collection[bytes]) -> set[str]:
+    """The events that the ledger tells of members, or in which somebody was refused an identifier that is theirs.
+
+    Whoever was refused one that nobody had by then is told without a second profile, so it is looked for by its key.
+    """
+    found = {
         row[0]
-        for lookup in (links_of, links_against)
-        for row in lookup(connection, members, lambda c: (c.event_id,), table)
+        for look_up in (links_of, links_against)
+        for row in look_up(connection, members, lambda c: (c.event_id,), table)
     }
-    both = select(table.c.profile_id, table.c.other_profile_id)
-    return {one for row in select_in(connection, both, table.c.event_id, events) for one in row}
+    refused = select(table.c.event_id).where(table.c.decision != literal_column("'accepted'"))
+    return found | {row[0] for row in select_in(connection, refused, table.c.key, held)}
 
 
 def _others(connection: Connection, table: Any, members: Collection[str], one: str, other: str) -> set[str]:
