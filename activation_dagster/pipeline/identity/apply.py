@@ -298,22 +298,23 @@ def _write_profiles(hand: Hand, found: Differences, seq: int) -> None:
             add_rows(connection, profiles, [change.added[key] for key in keys if key not in change.ended], seq=seq)
 
 
+_IN_ONE_GO = ((consent_records, 1), (profile_redirects, 0), (identifiers, 3))
+"""What of a person is written in one transaction, in this order, and where in a row its profile stands."""
+
+
 @dataclass(slots=True, kw_only=True)
 class _Person:
     """What is written in one go of one component: profiles to lock, and keys of rows by table."""
 
     members: list[str] = field(default_factory=list[str])
     heads: list[str] = field(default_factory=list[str])
-    keys: dict[str, list[Key]] = field(default_factory=lambda: {table.name: [] for table in _IN_ONE_GO})
+    keys: dict[str, list[Key]] = field(default_factory=lambda: {table.name: [] for table, _ in _IN_ONE_GO})
     suppressions: list[Row] = field(default_factory=list[Row])
 
     @property
     def size(self) -> int:
         """How many rows are written."""
         return sum(map(len, self.keys.values())) + len(self.suppressions)
-
-
-_IN_ONE_GO = (consent_records, profile_redirects, identifiers)
 
 
 def _write_people(hand: Hand, found: Differences, seq: int, point: Callable[[str], None]) -> None:
@@ -329,7 +330,7 @@ def _write_people(hand: Hand, found: Differences, seq: int, point: Callable[[str
         one.members.append(profile)
         if (profile,) not in losers:
             one.heads.append(profile)
-    for table, place in ((consent_records, 1), (profile_redirects, 0), (identifiers, 3)):
+    for table, place in _IN_ONE_GO:
         change, old = found.changes[table.name], found.old[table.name].by_key
         for key in sorted(change.ended | change.added.keys()):
             row = change.added.get(key) or old[key]
@@ -342,7 +343,7 @@ def _write_people(hand: Hand, found: Differences, seq: int, point: Callable[[str
             lock_subjects(connection, [member for one in some for member in one.members])
             insert_new(connection, suppressions, SUPPRESSION_COLUMNS, [row for one in some for row in one.suppressions])
             _copy_late_noes(connection, some, since=found.spoken_until, seq=seq)
-            for table in _IN_ONE_GO:
+            for table, _ in _IN_ONE_GO:
                 keys = [key for one in some for key in one.keys[table.name]]
                 _write_rows(connection, table, found.changes[table.name], keys, seq)
         point("identity.people")
